@@ -1,0 +1,31 @@
+"""The tables. One file a noun; every invariant a database constraint."""
+
+from annotate.models.comparison import Comparison, Prompt, Response
+from annotate.models.dataset import Dataset
+from annotate.models.demonstration import Demonstration
+from annotate.models.judgment import Judgment, Skip
+from annotate.models.model_version import ModelVersion
+from annotate.models.project import GuidelineVersion, Membership, Project
+from annotate.models.round import Round
+from annotate.models.run import Run, RunEvent
+from annotate.models.slot import Slot
+from annotate.models.user import User
+
+__all__ = [
+    "Comparison",
+    "Dataset",
+    "Demonstration",
+    "GuidelineVersion",
+    "Judgment",
+    "Membership",
+    "ModelVersion",
+    "Project",
+    "Prompt",
+    "Response",
+    "Round",
+    "Run",
+    "RunEvent",
+    "Skip",
+    "Slot",
+    "User",
+]
