@@ -1,0 +1,352 @@
+"""What a line of a data file is: prompts, demonstrations, comparisons and preferences, read and checked.
+
+The one module that both wings import, so it needs the standard library and (for Parquet only) pyarrow.
+A text may stand wherever chat messages may: a prompt text is one user turn, a response text one assistant turn.
+"""
+
+import gzip
+import json
+import math
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+Message = dict[str, str]
+
+ROLES = ("system", "user", "assistant")
+STRENGTHS = ("better", "slightly_better", "tie")
+CRITERIA = ("helpful", "truthful", "harmless")
+VERDICTS = ("chosen", "rejected", "tie")
+
+
+class RecordError(ValueError):
+    """A file or one of its lines is not what it should be. `line` counts from 1 (rows of Parquet and .json too)."""
+
+    def __init__(self, file: str | os.PathLike, line: int | None, field: str | None, expected: str):
+        self.file, self.line, self.field, self.expected = str(file), line, field, expected
+        place = Path(file).name
+        if line is not None:
+            place += f", line {line}"
+        if field is not None:
+            place += f', field "{field}"'
+        super().__init__(f"{place}: expected {expected}")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    messages: list[Message]
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    messages: list[Message]
+    completion: str
+
+
+@dataclass(frozen=True)
+class CandidateResponse:
+    text: str
+    model: str | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    messages: list[Message]
+    responses: list[CandidateResponse]
+
+
+@dataclass(frozen=True)
+class Preference:
+    """`chosen` won over `rejected`, except where `strength` is "tie" and the order says nothing.
+
+    `probability` is the share of votes for `chosen` where several people judged; `criteria` maps "helpful", "truthful"
+    and "harmless" to "chosen", "rejected" or "tie". Rows of one `group` never part between training and held-out data.
+    """
+
+    messages: list[Message]
+    chosen: str
+    rejected: str
+    strength: str | None = None
+    margin: float | None = None
+    weight: float = 1.0
+    group: str | None = None
+    probability: float | None = None
+    criteria: dict[str, str] | None = None
+
+
+Record = Prompt | Demonstration | Comparison | Preference
+
+
+def read_records(path: str | os.PathLike, kind: str) -> list[Record]:
+    """All records of a .jsonl, .jsonl.gz, .json or .parquet file. Raises RecordError at the first wrong line."""
+    return list(iter_records(path, kind))
+
+
+def iter_records(path: str | os.PathLike, kind: str) -> Iterator[Record]:
+    """As `read_records`, one at a time."""
+    for line, row in iter_rows(path):
+        yield parse_record(row, kind, path, line)
+
+
+def parse_record(row: dict, kind: str, file: str | os.PathLike, line: int) -> Record:
+    """One JSON object as a record of this kind; `file` and `line` are for the error only."""
+    return _PARSERS[kind](_Row(row, file, line))
+
+
+def to_line(record: Record) -> dict:
+    """The record as a JSON-able dict in the conversational form that Hugging Face `datasets` and TRL take."""
+    line: dict = {"prompt": record.messages}
+    if isinstance(record, Demonstration):
+        line["completion"] = _assistant_turn(record.completion)
+    elif isinstance(record, Comparison):
+        line["responses"] = [
+            {"text": response.text} | ({"model": response.model} if response.model else {})
+            for response in record.responses
+        ]
+    elif isinstance(record, Preference):
+        line["chosen"] = _assistant_turn(record.chosen)
+        line["rejected"] = _assistant_turn(record.rejected)
+        for field in ("strength", "margin", "group", "probability", "criteria"):
+            if (value := getattr(record, field)) is not None:
+                line[field] = value
+        if record.weight != 1.0:
+            line["weight"] = record.weight
+    return line
+
+
+def iter_rows(path: str | os.PathLike) -> Iterator[tuple[int, dict]]:
+    """(line number from 1, JSON object) for each row of a file, whatever its fields; empty lines are passed over."""
+    name = Path(path).name.lower()
+    if not Path(path).is_file():
+        raise RecordError(path, None, None, "a file, and there is none of this name")
+    if name.endswith(".parquet"):
+        yield from _iter_parquet(path)
+    elif name.endswith((".json", ".json.gz")):
+        yield from _iter_json_array(path)
+    elif name.endswith((".jsonl", ".jsonl.gz", ".ndjson")):
+        yield from _iter_json_lines(path)
+    else:
+        raise RecordError(path, None, None, "a name ending in .jsonl, .jsonl.gz, .json or .parquet")
+
+
+def _open_text(path):
+    opener = gzip.open if str(path).lower().endswith(".gz") else open
+    return opener(path, "rt", encoding="utf-8-sig")
+
+
+def _iter_json_lines(path) -> Iterator[tuple[int, dict]]:
+    number = 0
+    try:
+        with _open_text(path) as file:
+            for number, text in enumerate(file, start=1):
+                if text.strip():
+                    yield number, _object(_parse_json(text, path, number), path, number)
+    except UnicodeDecodeError as error:
+        raise RecordError(path, number + 1, None, "UTF-8 text") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise RecordError(path, number + 1, None, "a whole gzip file, and this one is cut off or damaged") from error
+
+
+def _iter_json_array(path) -> Iterator[tuple[int, dict]]:
+    try:
+        with _open_text(path) as file:
+            rows = _parse_json(file.read(), path, None)
+    except UnicodeDecodeError as error:
+        raise RecordError(path, None, None, "UTF-8 text") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise RecordError(path, None, None, "a whole gzip file, and this one is cut off or damaged") from error
+    if not isinstance(rows, list):
+        raise RecordError(path, None, None, "one JSON array of objects")
+    for number, row in enumerate(rows, start=1):
+        yield number, _object(row, path, number)
+
+
+def _iter_parquet(path) -> Iterator[tuple[int, dict]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    number = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (pyarrow.ArrowInvalid, OSError) as error:
+        raise RecordError(path, None, None, "a readable Parquet file") from error
+
+
+def _parse_json(text: str, path, line: int | None):
+    try:
+        return json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise RecordError(path, line, None, f"valid JSON ({error})") from error
+
+
+def _object(row, path, line: int) -> dict:
+    if not isinstance(row, dict):
+        raise RecordError(path, line, None, "a JSON object")
+    return row
+
+
+class _Row:
+    """One row with the place it came from, so that every check can say where it failed. A null is an absent field."""
+
+    def __init__(self, row: dict, file, line: int):
+        self.row, self.file, self.line = row, file, line
+
+    def error(self, field: str | None, expected: str) -> RecordError:
+        return RecordError(self.file, self.line, field, expected)
+
+    def required(self, field: str):
+        if (value := self.row.get(field)) is None:
+            raise self.error(field, "this field to be present")
+        return value
+
+    def text(self, value, field: str) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise self.error(field, "a text that is not empty")
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise self.error(field, "text without NUL characters or half surrogate pairs")
+        return value
+
+    def messages(self, value, field: str) -> list[Message]:
+        if not isinstance(value, list) or not value:
+            raise self.error(field, 'a text, or messages [{"role", "content"}, …]')
+        messages = []
+        for number, message in enumerate(value):
+            place = f"{field}[{number}]"
+            if not isinstance(message, dict) or message.get("role") not in ROLES:
+                raise self.error(f"{place}.role", "one of " + ", ".join(ROLES))
+            messages.append({"role": message["role"], "content": self.text(message.get("content"), f"{place}.content")})
+        return messages
+
+    def prompt(self, field: str = "prompt") -> list[Message]:
+        value = self.required(field)
+        if isinstance(value, str):
+            return [{"role": "user", "content": self.text(value, field)}]
+        messages = self.messages(value, field)
+        if messages[-1]["role"] == "assistant":
+            raise self.error(field, "messages that end with a turn to answer, not with the assistant's own")
+        return messages
+
+    def response(self, value, field: str) -> str:
+        """The text of a response given as a text or as one assistant message."""
+        if isinstance(value, list):
+            messages = self.messages(value, field)
+            if len(messages) != 1 or messages[0]["role"] != "assistant":
+                raise self.error(field, "a text, or exactly one message, the assistant's")
+            return messages[0]["content"]
+        return self.text(value, field)
+
+    def number(self, field: str, expected: str, low: float = -math.inf, high: float = math.inf) -> float | None:
+        value = self.row.get(field)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.error(field, expected)
+        if not math.isfinite(value) or not low <= value <= high:
+            raise self.error(field, expected)
+        return float(value)
+
+
+def _prompt(row: _Row) -> Prompt:
+    return Prompt(row.prompt())
+
+
+def _demonstration(row: _Row) -> Demonstration:
+    return Demonstration(row.prompt(), row.response(row.required("completion"), "completion"))
+
+
+def _comparison(row: _Row) -> Comparison:
+    messages = row.prompt()
+    values = row.required("responses")
+    if not isinstance(values, list) or len(values) < 2:
+        raise row.error("responses", "a list of two responses or more")
+    responses = []
+    for number, value in enumerate(values):
+        place = f"responses[{number}]"
+        model = None
+        if isinstance(value, dict):
+            model = value.get("model")
+            if model is not None:
+                model = row.text(model, f"{place}.model")
+            value, place = value.get("text"), f"{place}.text"
+        responses.append(CandidateResponse(row.response(value, place), model))
+    return Comparison(messages, responses)
+
+
+def _preference(row: _Row) -> Preference:
+    if row.row.get("prompt") is None:
+        messages, chosen, rejected = _implicit_prompt(row)
+    else:
+        messages = row.prompt()
+        chosen = row.response(row.required("chosen"), "chosen")
+        rejected = row.response(row.required("rejected"), "rejected")
+    strength = row.row.get("strength")
+    if strength is not None and strength not in STRENGTHS:
+        raise row.error("strength", "one of " + ", ".join(STRENGTHS))
+    group = row.row.get("group")
+    if group is not None and not isinstance(group, str | int):
+        raise row.error("group", "a text or a whole number")
+    weight = row.number("weight", "a number of at least 0", low=0)
+    return Preference(
+        messages,
+        chosen,
+        rejected,
+        strength=strength,
+        margin=row.number("margin", "a number of at least 0", low=0),
+        weight=1.0 if weight is None else weight,
+        group=None if group is None else str(group),
+        probability=row.number("probability", "a number from 0 to 1", low=0, high=1),
+        criteria=_criteria(row),
+    )
+
+
+def _implicit_prompt(row: _Row) -> tuple[list[Message], str, str]:
+    """`chosen` and `rejected` as whole conversations that part at the last turn, both times the assistant's."""
+    conversations = []
+    for field in ("chosen", "rejected"):
+        value = row.required(field)
+        if not isinstance(value, list):
+            raise row.error("prompt", 'this field, or "chosen" and "rejected" as whole conversations')
+        messages = row.messages(value, field)
+        if len(messages) < 2 or messages[-1]["role"] != "assistant":
+            raise row.error(field, "a conversation that ends with the assistant's answer")
+        conversations.append(messages)
+    chosen, rejected = conversations
+    if chosen[:-1] != rejected[:-1]:
+        raise row.error("rejected", 'a conversation that differs from "chosen" in its last turn only')
+    if chosen[-2]["role"] == "assistant":
+        raise row.error("chosen", "a turn to answer before the assistant's last")
+    return chosen[:-1], chosen[-1]["content"], rejected[-1]["content"]
+
+
+def _criteria(row: _Row) -> dict[str, str] | None:
+    value = row.row.get("criteria")
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise row.error("criteria", 'an object such as {"helpful": "chosen"}')
+    given = {name: verdict for name, verdict in value.items() if verdict is not None}
+    for name, verdict in given.items():
+        if name not in CRITERIA:
+            raise row.error(f"criteria.{name}", "a criterion out of " + ", ".join(CRITERIA))
+        if verdict not in VERDICTS:
+            raise row.error(f"criteria.{name}", "one of " + ", ".join(VERDICTS))
+    return given or None
+
+
+def _assistant_turn(text: str) -> list[Message]:
+    return [{"role": "assistant", "content": text}]
+
+
+_PARSERS = {
+    "prompts": _prompt,
+    "demonstrations": _demonstration,
+    "comparisons": _comparison,
+    "preferences": _preference,
+}
+KINDS = tuple(_PARSERS)
