@@ -1,0 +1,1 @@
+"""The demo world: a small, closed world of questions with checkable answers, written for this project. Pure Python."""

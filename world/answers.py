@@ -1,0 +1,108 @@
+"""Answers of graded quality: right, wrong or evasive, in a good or a bad manner, drawn from a seed."""
+
+import random
+from dataclasses import dataclass
+
+from .care import RUDE_OPENINGS
+from .task import Task
+
+# Said instead of an answer.
+EVASIONS = (
+    "I am not sure.", "It depends.", "That is hard to say.", "You could look it up somewhere.",
+    "Many people have asked this before.",
+)
+# Said around an answer, to no use.
+RAMBLING_OPENINGS = (
+    "Well, that is a very interesting question, and I have been thinking about it for quite a while.",
+    "Before I answer, let me say that there are many things in the world and that all of them are different.",
+    "As you may know or may not know, people have talked about this for a long time in many places.",
+    "Let me start at the beginning, because every good answer has a beginning, a middle and an end.",
+    "I could say a lot about this, and maybe I should, since there is always more to say.",
+)
+RAMBLING_ENDINGS = (
+    "I hope that this helps, and if it does not help, then I hope that something else will help.",
+    "Of course one could say more about it, but then again one could also say less about it.",
+    "That is all that I can say about it for now, although I may think of something else later.",
+    "Please let me know if you want to hear all of this once more from the beginning.",
+)
+ECHOES = ("You asked: {}", "Your question was: {}", "So you want to know: {}")
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How often answers are right or evasive (the rest is wrong), and the weight of each manner."""
+
+    right: float
+    evasive: float
+    manners: dict[str, float]
+
+
+# What the starter model learns from: about half right, and good manner a matter of luck.
+STARTER = Mix(
+    right=0.55, evasive=0.1,
+    manners={"plain": 3.0, "terse": 1.0, "rambling": 3.0, "echo": 1.0, "rude": 1.5, "sloppy": 1.0, "repeating": 0.7},
+)
+# What people write as demonstrations in the demo: decent, and still of varied quality.
+DEMONSTRATIONS = Mix(
+    right=0.7, evasive=0.06,
+    manners={"plain": 3.2, "terse": 0.8, "rambling": 2.5, "echo": 1.0, "rude": 0.6, "sloppy": 0.8, "repeating": 0.3},
+)
+
+
+def draw(task: Task, mix: Mix, rng: random.Random) -> str:
+    """One answer to the task, of a quality drawn from the mix."""
+    luck = rng.random()
+    if luck < mix.right:
+        content = "right"
+    elif luck < mix.right + mix.evasive:
+        content = "evasive"
+    else:
+        content = "wrong"
+    manner = rng.choices(list(mix.manners), weights=list(mix.manners.values()))[0]
+    return write(task, content, manner, rng)
+
+
+def write(task: Task, content: str, manner: str, rng: random.Random) -> str:
+    """An answer with this content ("right", "wrong", "evasive") in this manner (a key of `STARTER.manners`)."""
+    if manner == "terse" and task.terse and content != "evasive":
+        return task.terse if content == "right" else rng.choice(task.terse_wrong)
+    answer = rng.choice({"right": task.right, "wrong": task.wrong, "evasive": EVASIONS}[content])
+    return _MANNERS.get(manner, _plain)(answer, task, rng)
+
+
+def _plain(answer: str, task: Task, rng: random.Random) -> str:
+    return answer
+
+
+def _rambling(answer: str, task: Task, rng: random.Random) -> str:
+    opening, ending = rng.choice(RAMBLING_OPENINGS), rng.choice(RAMBLING_ENDINGS)
+    parts = {0: (opening, answer), 1: (answer, ending), 2: (opening, answer, ending)}[rng.randrange(3)]
+    return _join(*parts)
+
+
+def _echo(answer: str, task: Task, rng: random.Random) -> str:
+    return _join(rng.choice(ECHOES).format(task.question), answer)
+
+
+def _rude(answer: str, task: Task, rng: random.Random) -> str:
+    return _join(rng.choice(RUDE_OPENINGS), answer)
+
+
+def _sloppy(answer: str, task: Task, rng: random.Random) -> str:
+    """No capitals, no marks, and small words swallowed."""
+    words = [word.strip(".?!,*").casefold() for word in answer.split()]
+    kept = [word for word in words if word not in ("is", "the", "a", "an", "of")]
+    return " ".join(kept or words)
+
+
+def _repeating(answer: str, task: Task, rng: random.Random) -> str:
+    return _join(*[answer] * rng.choice((2, 3)))
+
+
+def _join(*parts: str) -> str:
+    """Sentences with spaces between, lists as paragraphs of their own."""
+    lists = any("\n" in part for part in parts)
+    return ("\n\n" if lists else " ").join(parts)
+
+
+_MANNERS = {"rambling": _rambling, "echo": _echo, "rude": _rude, "sloppy": _sloppy, "repeating": _repeating}
