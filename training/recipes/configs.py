@@ -15,7 +15,7 @@ class SFTConfig(TrainingConfig):
 @dataclass(frozen=True, kw_only=True)
 class RewardConfig(TrainingConfig):
     data: str = setting(help="a file of preferences")
-    heldout: str = setting("0.1", "a file of rows to evaluate on, or the share of the groups kept back for it; 0 for none")
+    heldout: str = setting("0.1", "a file of rows to evaluate on, or the share of groups kept back for it; 0 for none")
 
 
 @dataclass(frozen=True, kw_only=True)
