@@ -1,0 +1,139 @@
+"""Attention over packed rows: many sequences in one row without padding, completions sharing their prompt.
+
+A packed row holds prompt, completion, completion, …, prompt, completion, … one after the other. Every matrix product
+of a model then sees real tokens only, and a prompt is computed once for all of its completions. What keeps the
+sequences apart is the attention: `TreeLayout` says which keys a query may see, and `attend` is registered with
+transformers as an attention implementation, so that any architecture whose attention goes through that interface can
+run packed rows.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+NAME = "prefloop_tree"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Queries start … stop-1 see the keys prefix_start … prefix_stop-1, and among themselves the earlier ones."""
+
+    start: int
+    stop: int
+    prefix_start: int
+    prefix_stop: int
+
+    @property
+    def queries(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def keys(self) -> int:
+        return self.queries + self.prefix_stop - self.prefix_start
+
+
+@dataclass(frozen=True, eq=False)
+class TreeLayout:
+    """The segments of a packed row, in order and without gaps; together they cover it."""
+
+    segments: tuple[Segment, ...]
+    device: torch.device
+
+    @cached_property
+    def masks(self) -> list[torch.Tensor | None]:
+        """Per segment (queries, keys), true where a query sees a key; None where that is plainly causal."""
+        return [
+            torch.ones(s.queries, s.keys, dtype=torch.bool, device=self.device).tril(s.keys - s.queries)
+            if s.keys > s.queries
+            else None
+            for s in self.segments
+        ]
+
+    @cached_property
+    def key_index(self) -> torch.Tensor:
+        """(all keys of all segments,) where in the row each key of each segment lies."""
+        spans = [span for s in self.segments for span in ((s.prefix_start, s.prefix_stop), (s.start, s.stop))]
+        return torch.cat([torch.arange(*span) for span in spans]).to(self.device)
+
+    @cached_property
+    def boundaries(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cumulative numbers of queries and of keys, each (segments + 1,) int32, as kernels of variable length want."""
+
+        def cumulative(counts):
+            return torch.tensor([0, *counts], dtype=torch.int32).cumsum(0, dtype=torch.int32).to(self.device)
+
+        return cumulative(s.queries for s in self.segments), cumulative(s.keys for s in self.segments)
+
+
+def attend(module, query, key, value, attention_mask, *, dropout=0.0, scaling=None, tree=None, **rest):
+    """An attention function of transformers: query (rows, heads, tokens, size) → (rows, tokens, heads, size), None.
+
+    Without a `tree` (TreeLayout) it is scaled dot-product attention as transformers has it; with it, attention over one packed row.
+    """
+    if tree is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **rest
+        )
+    if _has_variable_length_kernel(query) and dropout == 0.0:
+        return _attend_variable_length(query, key, value, scaling, tree), None
+    return _attend_by_segment(query, key, value, dropout, scaling, tree), None
+
+
+def _attend_by_segment(query, key, value, dropout, scaling, tree):
+    outputs = []
+    grouped = query.shape[1] != key.shape[1]
+    for segment, mask in zip(tree.segments, tree.masks, strict=True):
+        span = slice(segment.start, segment.stop)
+        keys, values = key[:, :, span], value[:, :, span]
+        if mask is not None:
+            prefix = slice(segment.prefix_start, segment.prefix_stop)
+            keys, values = torch.cat([key[:, :, prefix], keys], 2), torch.cat([value[:, :, prefix], values], 2)
+        outputs.append(
+            scaled_dot_product_attention(
+                query[:, :, span],
+                keys,
+                values,
+                attn_mask=mask,
+                is_causal=mask is None,
+                dropout_p=dropout,
+                scale=scaling,
+                enable_gqa=grouped,
+            )
+        )
+    return torch.cat(outputs, 2).transpose(1, 2)
+
+
+def _has_variable_length_kernel(query: torch.Tensor) -> bool:
+    return (
+        query.is_cuda
+        and query.dtype in (torch.bfloat16, torch.float16)
+        and query.shape[-1] <= 256
+        and torch.cuda.get_device_capability(query.device) >= (8, 0)
+    )
+
+
+def _attend_variable_length(query, key, value, scaling, tree):
+    """One FlashAttention kernel for all segments, causal from the last key backwards; prompts' keys are repeated."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    group = query.shape[1] // key.shape[1]
+    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    key, value = (tensor.index_select(0, tree.key_index) for tensor in (key, value))
+    if group > 1:
+        key, value = (tensor.repeat_interleave(group, 1) for tensor in (key, value))
+    of_queries, of_keys = tree.boundaries
+    longest_query = max(segment.queries for segment in tree.segments)
+    longest_key = max(segment.keys for segment in tree.segments)
+    output = varlen_attn(
+        query, key, value, of_queries, of_keys, longest_query, longest_key, scale=scaling, window_size=(-1, 0)
+    )
+    return output.unsqueeze(0)
+
+
+AttentionInterface.register(NAME, attend)
+AttentionMaskInterface.register(NAME, sdpa_mask)
