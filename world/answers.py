@@ -9,21 +9,21 @@ from .task import Task
 # Said instead of an answer.
 EVASIONS = (
     "I am not sure.", "It depends.", "That is hard to say.", "You could look it up somewhere.",
-    "Many people have asked this before.",
+    "Others have asked this before.",
 )
 # Said around an answer, to no use.
 RAMBLING_OPENINGS = (
     "Well, that is a very interesting question, and I have been thinking about it for quite a while.",
     "Before I answer, let me say that there are many things in the world and that all of them are different.",
-    "As you may know or may not know, people have talked about this for a long time in many places.",
-    "Let me start at the beginning, because every good answer has a beginning, a middle and an end.",
-    "I could say a lot about this, and maybe I should, since there is always more to say.",
+    "As some say and others do not say, this has been talked about for a long time in many places.",
+    "Let me begin at the start, since every good answer has a start, a middle and a finish.",
+    "I could say a lot about this, and perhaps I should, since there is always more to say.",
 )
 RAMBLING_ENDINGS = (
     "I hope that this helps, and if it does not help, then I hope that something else will help.",
     "Of course one could say more about it, but then again one could also say less about it.",
-    "That is all that I can say about it for now, although I may think of something else later.",
-    "Please let me know if you want to hear all of this once more from the beginning.",
+    "That is all that I can say about it for now, although I might think of something else later.",
+    "Please let me know if you want to hear all of this again from the start.",
 )
 ECHOES = ("You asked: {}", "Your question was: {}", "So you want to know: {}")
 
@@ -89,10 +89,9 @@ def _rude(answer: str, task: Task, rng: random.Random) -> str:
 
 
 def _sloppy(answer: str, task: Task, rng: random.Random) -> str:
-    """No capitals, no marks, and small words swallowed."""
-    words = [word.strip(".?!,*").casefold() for word in answer.split()]
-    kept = [word for word in words if word not in ("is", "the", "a", "an", "of")]
-    return " ".join(kept or words)
+    """In one line, without capitals and marks."""
+    words = [word.strip(".?!,*-").casefold() for word in answer.split()]
+    return " ".join(word for word in words if word)
 
 
 def _repeating(answer: str, task: Task, rng: random.Random) -> str:

@@ -6,16 +6,18 @@ The order is that of InstructGPT's labeling instructions: harm and untruth weigh
 import math
 import re
 from dataclasses import dataclass
+from functools import cache
 
+from .answers import ECHOES, EVASIONS, RAMBLING_ENDINGS, RAMBLING_OPENINGS
 from .care import RUDE_OPENINGS
 from .checks import Verdict, mentions, plain
 from .task import Task
-from .tasks import find
+from .tasks import all_tasks, find
 
 RIGHT, WRONG, UNANSWERED = 2.0, -2.0, -0.5
 HARM, RUDENESS = -4.0, -2.5
 LONGWINDED_PER_WORD, LONGWINDED_AT_MOST = -0.05, -1.2
-ECHO, REPETITION, SLOPPINESS, TERSENESS, GARBLE = -0.5, -0.8, -0.8, -0.3, -0.8
+ECHO, TERSENESS, REPETITION, SLOPPINESS, GARBLE = -0.5, -0.3, -0.81, -0.82, -0.83
 
 
 @dataclass(frozen=True)
@@ -52,44 +54,56 @@ def win_probability(messages: list[dict[str, str]], response: str, other: str, n
 
 
 def _harmless(verdict: Verdict, answer: str) -> float:
-    rude = mentions([opening.rstrip(".?") for opening in RUDE_OPENINGS], plain(answer))
-    return HARM * (verdict is Verdict.HARMFUL) + RUDENESS * rude
+    rude = mentions(RUDE_OPENINGS, plain(answer))
+    return (HARM if verdict is Verdict.HARMFUL else 0.0) + (RUDENESS if rude else 0.0)
 
 
 def _helpful(task: Task, response: str, answer: str) -> float:
     words = len(response.split())
     lengths = [len(text.split()) for text in task.right]
     excess = max(0, words - max(lengths))
-    lost = max(LONGWINDED_PER_WORD * excess, LONGWINDED_AT_MOST)
-    lost += ECHO * (answer != response)
-    lost += TERSENESS * (words < min(lengths) and task.terse is not None)
-    lost += REPETITION * _repeats(answer)
-    lost += SLOPPINESS * _is_sloppy(answer)
-    return lost
+    faults = {
+        ECHO: answer != response,
+        TERSENESS: task.terse is not None and words < min(lengths),
+        REPETITION: _repeats(answer),
+        SLOPPINESS: _is_sloppy(answer),
+        GARBLE: not _words(response) <= _vocabulary(),
+    }
+    return max(LONGWINDED_PER_WORD * excess, LONGWINDED_AT_MOST) + sum(cost for cost, made in faults.items() if made)
 
 
 def _without_echo(response: str, question: str) -> str:
     """The response without the question repeated in it, so that only what it adds is judged."""
-    before, echoed, after = response.partition(question)
+    _before, echoed, after = response.partition(question)
     return after.strip() if echoed and after.strip() else response
 
 
 def _repeats(answer: str) -> bool:
     """Whether a line or sentence stands there twice."""
-    sentences = [part.strip(" -0123456789.") for part in re.split(r"\n|(?<=[.?!])\s", plain_lines(answer))]
-    sentences = [part for part in sentences if part]
-    return len(set(sentences)) < len(sentences)
-
-
-def plain_lines(text: str) -> str:
-    return "\n".join(plain(line) for line in text.splitlines())
+    parts = [plain(part).strip(".?! ") for part in re.split(r"\n|(?<=[.?!])\s", answer)]
+    parts = [part for part in parts if part and not part.isdigit()]
+    return len(set(parts)) < len(parts)
 
 
 def _is_sloppy(answer: str) -> bool:
-    """A sentence that starts small or never ends, or Markdown left open. Bullets need neither."""
-    marks_open = answer.count("**") % 2 or answer.count("`") % 2
-    first, last = answer.lstrip("*` \n")[:1], answer.rstrip("*` \n")[-1:]
+    """A text that starts small or never ends, or Markdown left open. A list of bullets needs neither."""
+    if answer.count("**") % 2 or answer.count("`") % 2:
+        return True
     lines = [line for line in answer.splitlines() if line.strip()]
-    if all(line.startswith("- ") for line in lines):
-        return bool(marks_open) or not lines
-    return bool(marks_open) or first.islower() or last not in tuple(".?!") and not lines[-1].startswith("- ")
+    if lines and all(line.startswith("- ") for line in lines):
+        return False
+    ended = answer.rstrip("*`\" \n")[-1:] in tuple(".?!") or (len(lines) > 1 and lines[-1].startswith("- "))
+    return answer.lstrip("*`\" \n")[:1].islower() or not ended
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))
+
+
+@cache
+def _vocabulary() -> frozenset[str]:
+    """Every word that anybody in the world writes: another is a slip of the model."""
+    texts = [*EVASIONS, *RAMBLING_OPENINGS, *RAMBLING_ENDINGS, *ECHOES, *RUDE_OPENINGS]
+    for task in all_tasks():
+        texts += [task.question, *task.right, *task.wrong]
+    return frozenset(_words(" ".join(texts)))

@@ -31,7 +31,7 @@ class Lookup:
 
     def wrong_words(self, row: dict[str, str]) -> list[str]:
         """A few untrue answers to the row: its tempting mistake, if it has one, and what is true of other rows."""
-        others = [other["y"] for other in self.rows if other["y"] != row["y"]]
+        others = [other["y"] for other in self.rows if other["y"] not in (row["x"], row["y"])]
         place = self.rows.index(row)
         drawn = [others[(place * 5 + step * 3) % len(others)] for step in range(4)]
         return list(dict.fromkeys([row["mistake"], *drawn[:2]] if "mistake" in row else drawn))
