@@ -11,13 +11,14 @@ class EventLog:
     """Appends events to DIRECTORY/events.jsonl and flushes each, so that a reader sees whole lines at once.
 
     `step` is remembered: events without one of their own carry the last known. With `enabled=False` (every process but
-    the first of several) nothing is written.
+    the first of several) nothing is written; `echo` also prints what a person at a terminal wants to see.
     """
 
-    def __init__(self, directory: str | os.PathLike, *, enabled: bool = True):
+    def __init__(self, directory: str | os.PathLike, *, enabled: bool = True, echo: bool = False):
         self.path = Path(directory) / "events.jsonl"
         self.step = 0
         self.enabled = enabled
+        self.echo = echo and enabled
         if enabled:
             _end_torn_line(self.path)
 
@@ -34,6 +35,7 @@ class EventLog:
         self.step = step
         finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
         self._write("metrics", total=total, values=finite)
+        self._print(f"step {step}/{total}  " + "  ".join(f"{name} {value:.4g}" for name, value in finite.items()))
 
     def samples(self, rows: list[dict]) -> None:
         """Rows of {"prompt": messages, "before", "after", "reward_before"?, "reward_after"?}."""
@@ -44,9 +46,14 @@ class EventLog:
 
     def message(self, text: str, level: str = "info") -> None:
         self._write("message", level=level, text=text)
+        self._print(text)
 
     def end(self, status: str, *, error: str | None = None, metrics: dict | None = None) -> None:
         self._write("end", status=status, error=error, metrics=metrics or {})
+
+    def _print(self, text: str) -> None:
+        if self.echo:
+            print(text, flush=True)
 
     def _write(self, kind: str, **fields) -> None:
         if not self.enabled:

@@ -1,1 +1,15 @@
-"""One file a stage; the loops are visible here, and read top to bottom as the papers' algorithms do."""
+"""One file a stage; the loops are visible here, and read top to bottom as the papers' algorithms do.
+
+A recipe is a function run(config, log) -> Outcome, named in `training.config.RECIPES`.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Outcome:
+    """What a recipe hands back. `training.__main__` writes metrics.json, then the model, then the `end` event."""
+
+    metrics: dict = field(default_factory=dict)
+    model: object = None
+    tokenizer: object = None

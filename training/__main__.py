@@ -1,0 +1,144 @@
+"""The command line: `python -m training RECIPE [--config FILE] --output DIR key=value …`.
+
+Exit codes: 0 done, 1 training failed, 2 the configuration or the data is wrong, 143 stopped by SIGTERM.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import traceback
+from pathlib import Path
+
+from training.config import RECIPES, BaseConfig, ConfigError, describe, resolve, run_function, to_json
+from training.events import EventLog
+from training.files import write_json
+from training.records import RecordError
+
+DONE, FAILED, WRONG_INPUT, STOPPED = 0, 1, 2, 143
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    if options.settings:
+        return _print_settings(options.recipe)
+    try:
+        output = _make_directory(options.output)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return WRONG_INPUT
+    log = EventLog(output, enabled=_is_main_process(), echo=True)
+    try:
+        config = resolve(options.recipe, options.config, {**_overrides(options.pairs), "output": str(output)})
+    except ConfigError as error:
+        return _end(log, WRONG_INPUT, str(error))
+    return execute(options.recipe, config, log)
+
+
+def execute(recipe: str, config: BaseConfig, log: EventLog) -> int:
+    """Run a recipe in its directory, whatever happens with an `end` event; the exit code."""
+    from training import stopping
+    from training.errors import TrainingError, is_disk_full
+
+    output = Path(config.output)
+    try:
+        stopping.install()
+        if log.enabled:
+            _prepare(output, recipe, config)
+        outcome = run_function(recipe)(config, log)
+        if log.enabled:
+            _save(output, outcome)
+    except stopping.Cancelled:
+        return _end(log, STOPPED, None)
+    except (ConfigError, RecordError) as error:
+        return _end(log, WRONG_INPUT, str(error))
+    except TrainingError as error:
+        return _end(log, FAILED, str(error))
+    except KeyboardInterrupt:
+        return _end(log, STOPPED, None)
+    except Exception as error:
+        traceback.print_exc()
+        reason = f"the disk that holds {output} is full" if is_disk_full(error) else f"{type(error).__name__}: {error}"
+        return _end(log, FAILED, reason)
+    log.end("succeeded", metrics=outcome.metrics)
+    return DONE
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__.splitlines()[0])
+    parser.add_argument("recipe", help=", ".join(RECIPES))
+    parser.add_argument("--config", metavar="FILE", help="a JSON file of settings; key=value words go before it")
+    parser.add_argument("--output", metavar="DIR", help="the run directory")
+    parser.add_argument("--settings", action="store_true", help="print what this recipe can be told, and stop")
+    parser.add_argument("pairs", nargs="*", metavar="key=value")
+    options = parser.parse_intermixed_args(arguments)
+    if not options.output and not options.settings:
+        parser.error("--output DIR is needed: the run directory")
+    return options
+
+
+def _print_settings(recipe: str) -> int:
+    try:
+        settings = describe(recipe)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return WRONG_INPUT
+    for entry in settings:
+        default = "needed" if entry["required"] else entry["default"]
+        print(f"{entry['name']} ({entry['type']}, {default}): {entry['help']}")
+    return DONE
+
+
+def _make_directory(path: str) -> Path:
+    try:
+        output = Path(path).absolute()
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the run directory {path} cannot be made: {error.strerror}") from None
+    if not os.access(output, os.W_OK):
+        raise ConfigError(f"the run directory {path} cannot be written to")
+    return output
+
+
+def _overrides(pairs: list[str]) -> dict[str, str]:
+    overrides = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"{pair} is not a setting: write key=value")
+        overrides[key] = value
+    return overrides
+
+
+def _prepare(output: Path, recipe: str, config: BaseConfig) -> None:
+    """What an earlier run left behind must not pass for this one's; its checkpoints stay if they are gone on from."""
+    for name in ["model"] if config.resume else ["model", "checkpoints"]:
+        shutil.rmtree(output / name, ignore_errors=True)
+    (output / "metrics.json").unlink(missing_ok=True)
+    write_json(output / "config.json", to_json(recipe, config))
+
+
+def _save(output: Path, outcome) -> None:
+    write_json(output / "metrics.json", outcome.metrics)
+    if outcome.model is not None:
+        from training.models import save_model
+
+        save_model(outcome.model, outcome.tokenizer, output / "model")
+
+
+def _end(log: EventLog, code: int, error: str | None) -> int:
+    if error:
+        print(error, file=sys.stderr)
+    try:
+        log.end("cancelled" if code == STOPPED else "failed", error=error)
+    except OSError as failure:
+        print(f"the end could not be written to {log.path}: {failure}", file=sys.stderr)
+    return code
+
+
+def _is_main_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

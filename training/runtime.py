@@ -1,0 +1,78 @@
+"""Where a run computes: device, precision, number of processes and random numbers, by accelerate."""
+
+import functools
+import random
+import time
+from dataclasses import dataclass
+
+import numpy
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from training.config import BaseConfig, ConfigError
+from training.events import EventLog
+
+
+@dataclass(frozen=True)
+class Runtime:
+    accelerator: Accelerator
+    bf16: bool
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+    @property
+    def rank(self) -> int:
+        return self.accelerator.process_index
+
+    @property
+    def processes(self) -> int:
+        return self.accelerator.num_processes
+
+    @property
+    def is_main(self) -> bool:
+        return self.accelerator.is_main_process
+
+    def autocast(self):
+        """Matrix products in bfloat16 where this run does so; the weights stay in float32."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+
+def start(config: BaseConfig, log: EventLog) -> Runtime:
+    """Seed everything and find the device. Safe to call again in one process."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device=cuda, but torch finds no CUDA device here")
+    seed_everything(config.seed)
+    AcceleratorState._reset_state()
+    use_cpu = config.device == "cpu" or not torch.cuda.is_available()
+    accelerator = Accelerator(cpu=use_cpu)
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and _bf16_pays(accelerator.device.type))
+    if config.precision == "auto":
+        log.message(f"computing in {'bfloat16' if bf16 else 'float32'} on {accelerator.device}")
+    return Runtime(accelerator, bf16)
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+@functools.cache
+def _bf16_pays(device_type: str) -> bool:
+    """Measured: bfloat16 must multiply matrices 1.3 times as fast as float32 to be worth its rounding."""
+    times = {dtype: _matmul_seconds(device_type, dtype) for dtype in (torch.float32, torch.bfloat16)}
+    return times[torch.float32] > 1.3 * times[torch.bfloat16]
+
+
+def _matmul_seconds(device_type: str, dtype: torch.dtype) -> float:
+    a, b = (torch.ones(1024, 1024, dtype=dtype, device=device_type) for _ in range(2))
+    best = float("inf")
+    for _ in range(4):  # the first warms up
+        begin = time.perf_counter()
+        product = a @ b
+        product[0, 0].item()  # waits for a GPU to finish
+        best = min(best, time.perf_counter() - begin)
+    return best
