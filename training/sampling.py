@@ -105,12 +105,13 @@ def _sample_batch(model, prompts, draws, *, eos_id: int, pad_id: int, temperatur
             if len(keep) == 0:
                 break
             cache.batch_select_indices(keep)
-            rows, token, mask, positions, running = (
-                tensor[keep] for tensor in (rows, token, mask, positions, running)
-            )
+            rows, token, mask, positions, running = (tensor[keep] for tensor in (rows, token, mask, positions, running))
         mask = torch.nn.functional.pad(mask, (0, 1), value=1)
         output = model(
-            input_ids=token.unsqueeze(-1), attention_mask=mask, position_ids=positions, past_key_values=cache,
+            input_ids=token.unsqueeze(-1),
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
             use_cache=True,
         )
         logits = output.logits[:, -1]
@@ -127,8 +128,12 @@ def _prefill(model, prompts, n: int, max_new_tokens: int, pad_id: int):
     mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
     cache = DynamicCache(config=model.config)
     output = model(
-        input_ids=input_ids, attention_mask=mask, position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-        past_key_values=cache, use_cache=True, logits_to_keep=1,
+        input_ids=input_ids,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
     )
     cache.layers = [_roomy(layer, n, max_new_tokens) for layer in cache.layers]
     return cache, mask.repeat_interleave(n, 0), output.logits[:, -1].repeat_interleave(n, 0)

@@ -30,9 +30,7 @@ def plain_logprobs(model, prompt, ids, temperature):
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 def test_reported_logprobs_are_those_of_a_plain_forward_pass(model, temperature):
-    groups = sample(
-        model, PROMPTS, n=3, max_new_tokens=12, eos_id=EOS, pad_id=PAD, temperature=temperature, seed=1
-    )
+    groups = sample(model, PROMPTS, n=3, max_new_tokens=12, eos_id=EOS, pad_id=PAD, temperature=temperature, seed=1)
     assert [len(group) for group in groups] == [3] * len(PROMPTS)
     for prompt, group in zip(PROMPTS, groups, strict=True):
         for completion in group:
@@ -102,9 +100,7 @@ def test_first_tokens_follow_the_models_distribution(model):
 
 def test_dropout_is_off_while_sampling_and_the_mode_is_given_back():
     model = make_gpt2(vocabulary=40).train()
-    first, second = (
-        sample(model, PROMPTS, max_new_tokens=5, eos_id=EOS, pad_id=PAD, temperature=0) for _ in range(2)
-    )
+    first, second = (sample(model, PROMPTS, max_new_tokens=5, eos_id=EOS, pad_id=PAD, temperature=0) for _ in range(2))
     assert first == second
     assert model.training
 
