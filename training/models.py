@@ -13,7 +13,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from training.chat import PLAIN_TEMPLATE
-from training.config import ConfigError
+from training.config import ConfigError, TrainingConfig
 from training.files import fsync_tree, replace_directory
 
 transformers.logging.disable_progress_bar()
@@ -87,6 +87,36 @@ def is_reward_model(source: str) -> bool:
     if classifies and config.num_labels != 1:
         raise ModelLoadError(f"{source} is a classifier of {config.num_labels} labels, not a reward model of one")
     return classifies
+
+
+def prepare_training(model, config: TrainingConfig):
+    """The model to train: dropout as configured, activations recomputed if asked for, LoRA updates if asked for."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = config.dropout
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = config.dropout
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    if not config.lora_rank:
+        return model
+    from peft import LoraConfig, get_peft_model
+
+    is_classifier = isinstance(getattr(model, "score", None), torch.nn.Linear)
+    lora = LoraConfig(
+        task_type="SEQ_CLS" if is_classifier else "CAUSAL_LM",
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules="all-linear",
+        modules_to_save=["score"] if is_classifier else None,
+    )
+    return get_peft_model(model, lora)
+
+
+def trained_model(model):
+    """A plain model again: LoRA updates merged into the weights, so that any loader reads what is saved."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
 def save_model(model, tokenizer, directory: str | os.PathLike) -> None:

@@ -1,0 +1,133 @@
+"""Checkpoints that are whole or absent: written aside, fsynced, renamed to OUTPUT/checkpoints/step-N.
+
+One is a flat dictionary of tensors (weights, optimizer, random numbers) and a JSON object (position, settings, best).
+"""
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import numpy
+import torch
+from safetensors.torch import load_file, save_file
+
+from training.config import ConfigError
+from training.files import fsync_tree, replace_directory, write_json
+
+TENSORS, STATE = "tensors.safetensors", "state.json"
+
+
+def save(output: str | os.PathLike, step: int, tensors: dict[str, torch.Tensor], state: dict, *, keep: int) -> Path:
+    """Write step-N, then delete all but the newest `keep` and the one that `state["best_step"]` names."""
+    root = Path(output) / "checkpoints"
+    root.mkdir(exist_ok=True)
+    target, aside = root / f"step-{step}", root / f".step-{step}.part"
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir()
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside / TENSORS)
+        write_json(aside / STATE, {"step": step, **state})
+        fsync_tree(aside)
+        replace_directory(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    steps = _steps(root)
+    for old in set(steps[:-keep]) - {state.get("best_step")}:
+        shutil.rmtree(root / f"step-{old}")
+    return target
+
+
+def load_newest(output: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict] | None:
+    """(tensors on the CPU, state) of the newest checkpoint, or None where there is none."""
+    root = Path(output) / "checkpoints"
+    steps = _steps(root)
+    if not steps:
+        return None
+    newest = root / f"step-{steps[-1]}"
+    return load_file(newest / TENSORS), json.loads((newest / STATE).read_text(encoding="utf-8"))
+
+
+def training_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Trained weights, optimizer state and random number generators, whole (also of sharded parameters), on the CPU."""
+    tensors = {}
+    for name, parameter in _trained(model):
+        tensors[f"weights/{name}"] = _whole(parameter)
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer/{name}/{key}"] = _whole(torch.as_tensor(value))
+    tensors["random/torch"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    tensors["random/numpy"] = torch.from_numpy(numpy.random.get_state()[1].astype(numpy.int64))
+    tensors["random/numpy_position"] = torch.tensor(numpy.random.get_state()[2])
+    tensors["random/python"] = torch.tensor(random.getstate()[1])
+    return tensors
+
+
+def restore_training(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: dict) -> None:
+    """The inverse of `training_tensors`, in place."""
+    states: dict[str, dict] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer/"):
+            name, _, field = key.removeprefix("optimizer/").rpartition("/")
+            states.setdefault(name, {})[field] = value
+    with torch.no_grad():
+        for name, parameter in _trained(model):
+            parameter.copy_(_placed_like(tensors[f"weights/{name}"], parameter))
+            # Steps are counted on the CPU except by fused kernels; the optimizer moves them where it wants them.
+            optimizer.state[parameter] = {
+                field: _placed_like(value, parameter) if value.dim() else value.clone()
+                for field, value in states.get(name, {}).items()
+            }
+    if any(group.get("fused") for group in optimizer.param_groups):
+        for parameter, state in optimizer.state.items():
+            if "step" in state:
+                state["step"] = state["step"].to(parameter.device)
+    torch.set_rng_state(tensors["random/torch"])
+    if torch.cuda.is_available() and "random/cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["random/cuda"])
+    keys = tensors["random/numpy"].numpy().astype(numpy.uint32)
+    numpy.random.set_state(("MT19937", keys, int(tensors["random/numpy_position"])))
+    random.setstate((3, tuple(tensors["random/python"].tolist()), None))
+
+
+# Settings that may differ between the run that wrote a checkpoint and the one that goes on from it.
+_FREE = {"output", "resume", "device", "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints"}
+
+
+def check_same_settings(saved: dict, current: dict) -> None:
+    """Raise ConfigError where the run that goes on would not be the run that was begun."""
+    for name in sorted((saved.keys() | current.keys()) - _FREE):
+        if saved.get(name) != current.get(name):
+            raise ConfigError(
+                f"the checkpoint here was made with {name}={saved.get(name)}, not {current.get(name)}: "
+                "give the same setting, another --output, or resume=false to start afresh"
+            )
+
+
+def _steps(root: Path) -> list[int]:
+    names = [path.name for path in root.glob("step-*")] if root.is_dir() else []
+    return sorted(int(name.removeprefix("step-")) for name in names)
+
+
+def _trained(model):
+    """Names as the bare model has them, whatever wraps it for several processes."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            yield name.removeprefix("module."), parameter
+
+
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    if hasattr(tensor, "full_tensor"):
+        tensor = tensor.full_tensor()
+    return tensor.detach().to("cpu", copy=True)
+
+
+def _placed_like(whole: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """On the parameter's device, and cut into its shards where it has some."""
+    if hasattr(parameter, "full_tensor"):
+        from torch.distributed.tensor import distribute_tensor
+
+        return distribute_tensor(whole.to(parameter.device), parameter.device_mesh, parameter.placements)
+    return whole.to(parameter.device)

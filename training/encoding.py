@@ -1,0 +1,49 @@
+"""Records to examples: token ids within the length limit, and an account of every row shortened or left out."""
+
+from collections.abc import Sequence
+
+from training.batching import Example
+from training.chat import encode_completion, encode_prompt, truncate_prompt
+from training.config import ConfigError
+from training.events import EventLog
+from training.records import Message
+
+
+def encode_examples(
+    tokenizer, rows: Sequence[tuple[list[Message], Sequence[str]]], *, max_length: int, log: EventLog, name: str
+) -> list[Example]:
+    """Each row's messages and responses as an example, its `index` the row's place.
+
+    A prompt too long loses its start; a row whose responses alone are too long is left out. Both are counted and said.
+    Raises ConfigError where no row is left.
+    """
+    examples, shortened, dropped = [], [], []
+    for index, (messages, responses) in enumerate(rows):
+        prompt = encode_prompt(tokenizer, messages)
+        completions = tuple(tuple(encode_completion(tokenizer, response)) for response in responses)
+        kept = truncate_prompt(prompt, max(map(len, completions)), max_length)
+        if kept is None:
+            dropped.append(index)
+            continue
+        if len(kept) < len(prompt):
+            shortened.append(index)
+        examples.append(Example(tuple(kept), completions, index))
+    if shortened:
+        log.message(
+            f"{name}: {len(shortened)} of {len(rows)} prompts lost their start to fit max_length={max_length} "
+            f"(rows {_first(shortened)})",
+            "warning",
+        )
+    if dropped:
+        log.message(
+            f"{name}: {len(dropped)} of {len(rows)} rows left out, a response alone is longer than "
+            f"max_length={max_length} (rows {_first(dropped)})",
+            "warning",
+        )
+    if rows and not examples:
+        raise ConfigError(f"{name}: every row's response is longer than max_length={max_length}; raise it")
+    return examples
+
+
+def _first(indices: list[int]) -> str:
+    return ", ".join(str(index + 1) for index in indices[:10]) + (", …" if len(indices) > 10 else "")

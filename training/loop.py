@@ -1,0 +1,312 @@
+"""The optimizer loop that sft, reward and preference share: batches, gradients, curves, checkpoints, stopping.
+
+An optimizer batch is `batch_size` examples drawn at random, whatever fits into memory at once: it is computed in parts
+of at most `tokens_per_batch` tokens, spread over the processes, and every part's loss is divided by the weight of the
+whole batch. So the gradient is the batch's own, however it was split.
+"""
+
+import contextlib
+import dataclasses
+import math
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from training import checkpoints, stopping
+from training.batching import Batch, Example, collate, plan_batches, token_cost
+from training.config import TrainingConfig
+from training.errors import TrainingError, is_out_of_memory
+from training.events import EventLog
+from training.runtime import Runtime
+
+
+class Objective(torch.nn.Module):
+    """What the loop minimises: Σ loss / Σ weight over the examples of an optimizer batch."""
+
+    def weight(self, example: Example) -> float:
+        """The example's share of the denominator: its tokens, or its weight as a pair."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, tuple[torch.Tensor, torch.Tensor | float]]]:
+        """The weighted sum of losses, and per further curve a sum and what to divide it by."""
+        raise NotImplementedError
+
+
+class Means:
+    """Averages over steps and processes, kept on the device as sums and weights until somebody looks."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.sums: dict[str, torch.Tensor] = {}
+
+    def add(self, name: str, total: torch.Tensor, weight: torch.Tensor | float, factor: float = 1.0) -> None:
+        pair = torch.stack([total.detach().double(), torch.as_tensor(weight, device=self.device).double()])
+        self.sums[name] = self.sums.get(name, 0) + factor * pair
+
+    def values(self, runtime: Runtime) -> dict[str, float]:
+        """The one place where the device is waited for. A mean over nothing is left out."""
+        if not self.sums:
+            return {}
+        names = sorted(self.sums)
+        sums = runtime.accelerator.reduce(torch.stack([self.sums[name] for name in names]), "sum").tolist()
+        return {name: total / weight for name, (total, weight) in zip(names, sums, strict=True) if weight}
+
+
+@dataclass
+class Trainer:
+    """Minimises an objective over examples. `run` may be called once.
+
+    With `recipe` it is a run of its own: it writes the `start` event and checkpoints, and goes on from one. Without, it
+    is a piece of another recipe's run, whose curves it continues from step `first_step` of `run_total`.
+    """
+
+    objective: Objective
+    examples: Sequence[Example]
+    config: TrainingConfig
+    runtime: Runtime
+    log: EventLog
+    pad_id: int
+    shared: bool
+    heldout: Sequence[Example] = ()
+    recipe: str | None = None
+    first_step: int = 0
+    run_total: int | None = None
+
+    def run(self) -> dict[str, float]:
+        """The last metrics, held-out ones included.
+
+        Raises TrainingError (loss not finite, out of memory) and Cancelled (SIGTERM, after a checkpoint).
+        """
+        config, runtime = self.config, self.runtime
+        self.costs = [token_cost(example, self.shared) for example in self.examples]
+        self.total = total_steps(len(self.examples), config)
+        self.model = runtime.accelerator.prepare_model(self.objective) if runtime.processes > 1 else self.objective
+        self.optimizer = make_optimizer(self.model, config)
+        self.best: dict = {}
+        self.step = self._resume() if self.recipe else 0
+        self.objective.train()
+        window, tokens, started, latest = Means(runtime.device), 0, time.monotonic(), {}
+        with stopping.deferred():
+            for indices in list(batches_of_run(self.costs, config))[self.step :]:
+                learning_rate = self._set_learning_rate()
+                grad_norm = self._accumulate_gradients(indices, window)
+                self.optimizer.step()
+                self.optimizer.zero_grad(set_to_none=True)
+                self.step += 1
+                tokens += sum(self.costs[index] for index in indices)
+
+                if self.step % config.log_every == 0 or self.step == self.total:
+                    latest = window.values(runtime)
+                    speed, started = tokens / (time.monotonic() - started), time.monotonic()
+                    latest |= {"learning_rate": learning_rate, "grad_norm": grad_norm, "tokens_per_second": speed}
+                    self._log(latest)
+                    window, tokens = Means(runtime.device), 0
+                self._evaluate_or_save()
+                if self.recipe and _any_process(stopping.requested(), runtime):
+                    self._save()
+                    raise stopping.Cancelled
+        if self.heldout:
+            latest |= self._evaluate()
+        self.objective.eval()
+        return latest
+
+    def _resume(self) -> int:
+        resumed = checkpoints.load_newest(self.config.output) if self.config.resume else None
+        step = 0
+        if resumed is not None:
+            tensors, state = resumed
+            checkpoints.check_same_settings(state["config"], dataclasses.asdict(self.config))
+            checkpoints.restore_training(self.model, self.optimizer, tensors)
+            step, self.best = state["step"], state["best"]
+        self.log.start(self.recipe, device=str(self.runtime.device), total=self.total, resumed_from=step or None)
+        return step
+
+    def _set_learning_rate(self) -> float:
+        learning_rate = learning_rate_at(self.step, self.total, self.config)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        return learning_rate
+
+    def _accumulate_gradients(self, indices: list[int], window: Means) -> float:
+        """Gradients of one optimizer batch, clipped; their norm before that. Raises TrainingError if not finite."""
+        runtime, config = self.runtime, self.config
+        batch_weight = sum(self.objective.weight(self.examples[index]) for index in indices)
+        if batch_weight == 0:
+            return 0.0
+        parts = split(indices, self.costs, config.tokens_per_batch, runtime.processes, self.shared)
+        losses: list[tuple[torch.Tensor, Batch]] = []
+        for part, counts, last in self._my_share(parts):
+            batch = self._collate(self.examples, part)
+            with (
+                contextlib.nullcontext() if last or runtime.processes == 1 else runtime.accelerator.no_sync(self.model),
+                self._memory_errors(batch, f"step {self.step + 1}"),
+            ):
+                with runtime.autocast():
+                    loss, metrics = self.model(batch)
+                # Gradients are averaged over the processes, and each holds only its share of the sum.
+                (loss * (counts * runtime.processes / batch_weight)).backward()
+            losses.append((loss.detach(), batch))
+            self._count(window, self.examples, part, loss, metrics, counts)
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        norm = float(torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm or math.inf))
+        if not math.isfinite(norm):
+            self._refuse_not_finite(losses)
+        return norm
+
+    def _evaluate_or_save(self) -> None:
+        config, last = self.config, self.step == self.total
+        better = False
+        if config.evaluate_every and self.step % config.evaluate_every == 0 and self.heldout and not last:
+            loss = self._evaluate()["loss_heldout"]
+            better = loss < self.best.get("loss_heldout", math.inf)
+            if better:
+                self.best = {"step": self.step, "loss_heldout": loss}
+        due = config.checkpoint_every and self.step % config.checkpoint_every == 0
+        if self.recipe and (due or better):
+            self._save()
+
+    def _evaluate(self) -> dict[str, float]:
+        """Means over the held-out examples, without gradients."""
+        costs = [token_cost(example, self.shared) for example in self.heldout]
+        means = Means(self.runtime.device)
+        self.objective.eval()
+        with torch.no_grad():
+            for part, counts, _ in self._my_share(plan_batches(costs, self.config.tokens_per_batch)):
+                batch = self._collate(self.heldout, part)
+                with self._memory_errors(batch, "the evaluation"), self.runtime.autocast():
+                    loss, metrics = self.objective(batch)
+                self._count(means, self.heldout, part, loss, metrics, counts)
+        self.objective.train()
+        values = {f"{name}_heldout": value for name, value in means.values(self.runtime).items()}
+        self._log(values)
+        return values
+
+    def _my_share(self, parts: list[list[int]]):
+        """(part, whether it counts: 1 or 0, whether it is the last) for each of this process's turns.
+
+        A process without a part left goes along with one that counts nothing, since all exchange gradients and sums.
+        """
+        processes = self.runtime.processes
+        turns = math.ceil(len(parts) / processes)
+        for turn in range(turns):
+            mine = turn * processes + self.runtime.rank
+            counts = mine < len(parts)
+            yield parts[mine if counts else 0], int(counts), turn == turns - 1
+
+    def _count(self, means: Means, examples, part: list[int], loss, metrics, counts: int) -> None:
+        means.add("loss", loss, sum(self.objective.weight(examples[index]) for index in part), counts)
+        for name, (total, weight) in metrics.items():
+            means.add(name, total, weight, counts)
+
+    def _save(self) -> None:
+        tensors = checkpoints.training_tensors(self.model, self.optimizer)
+        if self.runtime.is_main:
+            state = {
+                "config": dataclasses.asdict(self.config),
+                "best": self.best,
+                "best_step": self.best.get("step"),
+            }
+            path = checkpoints.save(self.config.output, self.step, tensors, state, keep=self.config.keep_checkpoints)
+            self.log.checkpoint(path)
+
+    def _log(self, values: dict[str, float]) -> None:
+        self.log.metrics(self.first_step + self.step, self.run_total or self.total, **values)
+
+    def _collate(self, examples: Sequence[Example], part: list[int]) -> Batch:
+        chosen = [examples[index] for index in part]
+        return collate(chosen, self.pad_id, shared=self.shared, device=self.runtime.device)
+
+    def _refuse_not_finite(self, losses: list[tuple[torch.Tensor, Batch]]) -> None:
+        bad = [batch for loss, batch in losses if not math.isfinite(float(loss))]
+        rows = sorted(index + 1 for batch in bad or [batch for _, batch in losses] for index in batch.indices)
+        named = ", ".join(map(str, rows[:20])) + (f" and {len(rows) - 20} more" if len(rows) > 20 else "")
+        raise TrainingError(
+            f"the {'loss' if bad else 'gradient'} is not finite at step {self.step + 1}, in a batch of the data's rows "
+            f"{named}; earlier checkpoints are kept. A lower learning_rate may help"
+        )
+
+    @contextlib.contextmanager
+    def _memory_errors(self, batch: Batch, where: str):
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"out of memory at {where} on a batch of {batch.tokens} tokens: lower "
+                f"tokens_per_batch={self.config.tokens_per_batch} (or max_length={self.config.max_length})"
+            ) from error
+
+
+def total_steps(n_examples: int, config: TrainingConfig) -> int:
+    steps = config.epochs * math.ceil(n_examples / config.batch_size)
+    return min(steps, config.max_steps or steps)
+
+
+def batches_of_run(costs: Sequence[int], config: TrainingConfig):
+    """The examples' indices of every optimizer batch, epoch after epoch, in an order that the seed decides.
+
+    The very first batch is the one with the dearest example, so that running out of memory shows at once.
+    """
+    remaining = total_steps(len(costs), config)
+    for epoch in range(config.epochs):
+        order = list(range(len(costs)))
+        random.Random(f"{config.seed}/{epoch}").shuffle(order)
+        batches = [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
+        if epoch == 0:
+            dearest = max(range(len(batches)), key=lambda number: max(costs[index] for index in batches[number]))
+            batches[0], batches[dearest] = batches[dearest], batches[0]
+        yield from batches[:remaining]
+        remaining -= min(len(batches), remaining)
+
+
+def split(indices: Sequence[int], costs: Sequence[int], budget: int, processes: int, shared: bool) -> list[list[int]]:
+    """An optimizer batch in parts within the token budget: packed rows evenly filled, padded rows of like lengths."""
+    if not shared:
+        chosen = [costs[index] for index in indices]
+        return [[indices[place] for place in part] for part in plan_batches(chosen, budget)]
+    number = processes * math.ceil(sum(costs[index] for index in indices) / (budget * processes))
+    while True:
+        parts: list[list[int]] = [[] for _ in range(min(number, len(indices)))]
+        loads = [0] * len(parts)
+        for index in sorted(indices, key=lambda index: -costs[index]):
+            lightest = loads.index(min(loads))
+            parts[lightest].append(index)
+            loads[lightest] += costs[index]
+        if max(loads) <= budget or number >= len(indices):
+            return parts
+        number += processes
+
+
+def make_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW on what is trained; weight decay on matrices only (norms, biases and heads' vectors keep their size)."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.dim() >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=config.learning_rate,
+        betas=(0.9, config.adam_beta2),
+        fused=True,
+    )
+
+
+def learning_rate_at(step: int, total: int, config: TrainingConfig) -> float:
+    """At the step numbered from 0: a straight rise over the warm-up, then constant, a line or half a cosine to zero."""
+    warmup = math.ceil(config.warmup * total) if config.warmup else 0
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, total - warmup)
+    factor = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[config.schedule]
+    return config.learning_rate * factor
+
+
+def _any_process(flag: bool, runtime: Runtime) -> bool:
+    if runtime.processes == 1:
+        return flag
+    return bool(runtime.accelerator.reduce(torch.tensor(float(flag), device=runtime.device), "sum"))

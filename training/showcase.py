@@ -1,0 +1,48 @@
+"""A few prompts answered before and after training, for a person to look at."""
+
+from training.chat import decode_completion, encode_prompt
+from training.events import EventLog
+from training.records import Message
+from training.sampling import sample
+
+
+class Showcase:
+    """Remembers the answers of the model as it was; `show` logs them beside those of the model as it is."""
+
+    def __init__(self, model, tokenizer, prompts: list[list[Message]], *, count: int, max_new_tokens: int):
+        self.tokenizer, self.max_new_tokens = tokenizer, max_new_tokens
+        self.prompts = _distinct(prompts)[:count]
+        self.before = self._answers(model)
+
+    def show(self, model, log: EventLog) -> None:
+        if not self.prompts:
+            return
+        after = self._answers(model)
+        log.samples(
+            [
+                {"prompt": prompt, "before": old, "after": new}
+                for prompt, old, new in zip(self.prompts, self.before, after, strict=True)
+            ]
+        )
+
+    def _answers(self, model) -> list[str]:
+        """Greedy, so that a difference is the training's and not chance."""
+        completions = sample(
+            model,
+            [encode_prompt(self.tokenizer, prompt) for prompt in self.prompts],
+            max_new_tokens=self.max_new_tokens,
+            eos_id=self.tokenizer.eos_token_id,
+            pad_id=self.tokenizer.pad_token_id,
+            temperature=0.0,
+        )
+        return [decode_completion(self.tokenizer, row[0].ids) for row in completions]
+
+
+def _distinct(prompts: list[list[Message]]) -> list[list[Message]]:
+    distinct: list[list[Message]] = []
+    for prompt in prompts:
+        if prompt not in distinct:
+            distinct.append(prompt)
+        if len(distinct) == 64:
+            break
+    return distinct
