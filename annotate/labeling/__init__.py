@@ -1,0 +1,1 @@
+"""Which pair next, reserve, submit, skip: the only writers of slots, reservations, judgments and skips."""

@@ -8,7 +8,7 @@ from annotate.models.model_version import ModelVersion
 from annotate.models.project import GuidelineVersion, Membership, Project
 from annotate.models.round import Round
 from annotate.models.run import Run, RunEvent
-from annotate.models.slot import Slot
+from annotate.models.slot import Reservation, Slot
 from annotate.models.user import User
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "ModelVersion",
     "Project",
     "Prompt",
+    "Reservation",
     "Response",
     "Round",
     "Run",

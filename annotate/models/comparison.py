@@ -55,14 +55,15 @@ class Response(models.Model):
 class Comparison(models.Model):
     """Two responses to one prompt that people are asked to compare.
 
-    Pairs that come from one K-way record share a `group`, which is never split between train and held-out data.
+    All pairs of a prompt stay on one side of a split into train and held-out data; those of a `group` as well, where
+    one is given: a debate or a document that several prompts share.
     """
 
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="comparisons")
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="comparisons")
     first = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="+")
     second = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="+")
-    group = models.CharField(max_length=64, blank=True)
+    group = models.CharField(max_length=200, blank=True)
     judgments_wanted = models.PositiveSmallIntegerField()
     round = models.ForeignKey(
         "annotate.Round", null=True, blank=True, on_delete=models.SET_NULL, related_name="comparisons"

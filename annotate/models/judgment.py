@@ -28,18 +28,21 @@ class Judgment(models.Model):
 
     comparison = models.ForeignKey("annotate.Comparison", on_delete=models.CASCADE, related_name="judgments")
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="judgments")
-    # Null for imported votes and for a late submit whose slot somebody else had used up meanwhile.
-    slot = models.OneToOneField("annotate.Slot", null=True, on_delete=models.PROTECT, related_name="judgment")
-    key = models.UUIDField(unique=True)
-    left = models.ForeignKey("annotate.Response", on_delete=models.PROTECT, related_name="+")
-    right = models.ForeignKey("annotate.Response", on_delete=models.PROTECT, related_name="+")
+    # Null for imported votes, and for an extra: a late submit for which no slot was left.
+    slot = models.OneToOneField("annotate.Slot", null=True, on_delete=models.RESTRICT, related_name="judgment")
+    # Null for imported votes. One judgment a reservation: the same submit twice is stored once.
+    reservation = models.OneToOneField(
+        "annotate.Reservation", null=True, on_delete=models.RESTRICT, related_name="judgment"
+    )
+    left = models.ForeignKey("annotate.Response", on_delete=models.RESTRICT, related_name="+")
+    right = models.ForeignKey("annotate.Response", on_delete=models.RESTRICT, related_name="+")
     rating = models.PositiveSmallIntegerField(choices=Rating.choices)
-    winner = models.ForeignKey("annotate.Response", null=True, on_delete=models.PROTECT, related_name="+")
+    winner = models.ForeignKey("annotate.Response", null=True, on_delete=models.RESTRICT, related_name="+")
     helpful = models.SmallIntegerField(null=True, blank=True, choices=Criterion.choices)
     truthful = models.SmallIntegerField(null=True, blank=True, choices=Criterion.choices)
     harmless = models.SmallIntegerField(null=True, blank=True, choices=Criterion.choices)
     note = models.TextField(blank=True)
-    guideline = models.ForeignKey("annotate.GuidelineVersion", null=True, on_delete=models.PROTECT)
+    guideline = models.ForeignKey("annotate.GuidelineVersion", null=True, on_delete=models.RESTRICT)
     shown_at = models.DateTimeField(null=True)
     seconds = models.FloatField(null=True, help_text="Time from showing the pair to submitting it.")
     created_at = models.DateTimeField()

@@ -1,34 +1,25 @@
-"""A slot: the promise that one more person may judge a comparison."""
+"""A slot: the promise that one more person may judge a comparison. A reservation: one showing of it to one person."""
 
 import uuid
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 
 class Slot(models.Model):
-    """One of a comparison's `judgments_wanted` places. Open, reserved by one holder under a lease, or used up.
+    """One of a comparison's `judgments_wanted` places: free, held by one person under a lease, or used up.
 
-    Only annotate/labeling writes this table. A reserved slot whose lease has run out counts as open.
-    `key` is made anew with each reservation and goes into the page: it makes the submit idempotent.
-    `swapped` is the random order of that reservation: True shows the comparison's `second` response as A.
+    `free_from` says which. Null: used up by `holder`. In the future: held by `holder` until then. Past: free to take,
+    whether it never had a holder, was given back, or its lease ran out, so a crashed browser needs no cleaning up.
+    It is the queue's order as well: what is given back joins the end. Only annotate/labeling writes this table.
     """
-
-    class State(models.TextChoices):
-        OPEN = "open"
-        RESERVED = "reserved"
-        DONE = "done"
 
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="slots")
     comparison = models.ForeignKey("annotate.Comparison", on_delete=models.CASCADE, related_name="slots")
     number = models.PositiveSmallIntegerField()
-    state = models.CharField(max_length=8, choices=State.choices, default=State.OPEN)
-    holder = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.CASCADE, related_name="slots")
-    lease_until = models.DateTimeField(null=True)
-    key = models.UUIDField(default=uuid.uuid4, unique=True)
-    swapped = models.BooleanField(default=False)
-    shown_at = models.DateTimeField(null=True)
+    free_from = models.DateTimeField(null=True)
+    holder = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="slots")
 
     class Meta:
         ordering = ["id"]
@@ -38,16 +29,59 @@ class Slot(models.Model):
                 fields=["comparison", "holder"], condition=Q(holder__isnull=False), name="slot_one_a_person"
             ),
             models.CheckConstraint(
-                condition=Q(state="open", holder__isnull=True, lease_until__isnull=True)
-                | Q(state="reserved", holder__isnull=False, lease_until__isnull=False)
-                | Q(state="done", holder__isnull=False, lease_until__isnull=True),
-                name="slot_state_fits_holder_and_lease",
+                condition=Q(free_from__isnull=False) | Q(holder__isnull=False), name="slot_used_up_by_somebody"
+            ),
+        ]
+        indexes = [models.Index(fields=["project", "free_from", "id"], name="slot_queue")]
+
+    def __str__(self):
+        return f"slot {self.number} of comparison {self.comparison_id}"
+
+
+class Reservation(models.Model):
+    """One time that a slot was given to a person. `key` goes into the page and makes the submit idempotent.
+
+    It outlives the lease, so that what was judged too late is still known: who, which pair, in which order.
+    `swapped` is the random order: True shows the comparison's `second` response as A.
+    """
+
+    key = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="reservations")
+    slot = models.ForeignKey(Slot, on_delete=models.CASCADE, related_name="reservations")
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="reservations")
+    swapped = models.BooleanField()
+    reserved_at = models.DateTimeField()
+    # Null while the pair is only reserved ahead, behind the one being read.
+    shown_at = models.DateTimeField(null=True)
+    # The slot's `free_from` when it was drawn: how far this person has come in the queue.
+    queued_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["reserved_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(shown_at__isnull=True) | Q(shown_at__gte=F("reserved_at")),
+                name="reservation_shown_after_it_was_made",
             ),
         ]
         indexes = [
-            models.Index(fields=["project", "state", "id"], name="slot_queue"),
-            models.Index(fields=["holder", "state"], name="slot_of_holder"),
+            models.Index(fields=["annotator", "project", "queued_at"], name="reservation_progress"),
+            models.Index(fields=["slot", "annotator"], name="reservation_of_slot"),
         ]
 
     def __str__(self):
-        return f"slot {self.number} of comparison {self.comparison_id} ({self.state})"
+        return f"{self.annotator} on {self.slot}"
+
+    @property
+    def comparison(self):
+        return self.slot.comparison
+
+    @property
+    def left(self):
+        """The response shown as A."""
+        return self.comparison.second if self.swapped else self.comparison.first
+
+    @property
+    def right(self):
+        """The response shown as B."""
+        return self.comparison.first if self.swapped else self.comparison.second

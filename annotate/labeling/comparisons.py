@@ -1,0 +1,147 @@
+"""Prompts, responses, comparisons and their slots, added in bulk: for imports, rounds and single pairs alike.
+
+Each function adds what is not there yet and returns the rows in the order given, equal content as one row. They lock
+the project's intake, so call them in one transaction with whatever else must land together.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+from django.db import transaction
+from django.utils import timezone
+
+from annotate.labeling.locks import lock_project
+from annotate.models import Comparison, ModelVersion, Project, Prompt, Response, Round, Slot
+from annotate.models.comparison import text_digest
+
+# Values per SELECT … IN: well below what a statement may carry on any database.
+BATCH = 5000
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Added(Generic[Row]):
+    """`rows` in the order given; `created` counts those that are new."""
+
+    rows: list[Row]
+    created: int
+
+
+@dataclass(frozen=True)
+class NewResponse:
+    """`generator` names who wrote the text; it is for researchers and never reaches an annotator."""
+
+    prompt: Prompt
+    text: str
+    generator: str = ""
+    model: ModelVersion | None = None
+
+
+@dataclass(frozen=True)
+class NewPair:
+    """Two responses to one prompt, in any order; `group` keeps pairs together beyond their prompt (a debate, say)."""
+
+    one: Response
+    other: Response
+    group: str = ""
+
+
+@transaction.atomic
+def add_prompts(project: Project, conversations: Sequence[list[dict]], *, in_pool: bool = False) -> Added[Prompt]:
+    """`conversations` are lists of messages that end with a turn to answer; `in_pool` offers them to policies."""
+    lock_project(project)
+    digests = [text_digest(messages) for messages in conversations]
+    wanted = dict(zip(digests, conversations, strict=True))
+    found = {
+        prompt.digest: prompt
+        for batch in batches(wanted)
+        for prompt in Prompt.objects.filter(project=project, digest__in=batch)
+    }
+    created = Prompt.objects.bulk_create(
+        Prompt(project=project, messages=messages, digest=digest, in_pool=in_pool)
+        for digest, messages in wanted.items() if digest not in found
+    )  # fmt: skip
+    if in_pool:
+        for batch in batches([prompt.pk for prompt in found.values() if not prompt.in_pool]):
+            Prompt.objects.filter(pk__in=batch).update(in_pool=True)
+    found |= {prompt.digest: prompt for prompt in created}
+    return Added([found[digest] for digest in digests], len(created))
+
+
+@transaction.atomic
+def add_responses(project: Project, responses: Sequence[NewResponse]) -> Added[Response]:
+    """The same text by the same generator is one response of its prompt."""
+    lock_project(project)
+    keys = [(new.prompt.pk, text_digest(new.text), new.generator) for new in responses]
+    wanted = dict(zip(keys, responses, strict=True))
+    found = {
+        (response.prompt_id, response.digest, response.generator): response
+        for batch in batches(dict.fromkeys(prompt for prompt, _, _ in keys))
+        for response in Response.objects.filter(prompt__in=batch)
+    }
+    created = Response.objects.bulk_create(
+        Response(prompt=new.prompt, text=new.text, digest=key[1], generator=new.generator, model=new.model)
+        for key, new in wanted.items() if key not in found
+    )  # fmt: skip
+    found |= {(response.prompt_id, response.digest, response.generator): response for response in created}
+    return Added([found[key] for key in keys], len(created))
+
+
+@transaction.atomic
+def add_comparisons(
+    project: Project, pairs: Sequence[NewPair], *, wanted: int | None = None, round: Round | None = None
+) -> Added[Comparison]:
+    """Pairs of different responses to one prompt, with `wanted` slots each (the project's number by default).
+
+    A pair that is there already keeps its slots and what people judged. Raises ValueError for responses of two prompts.
+    """
+    lock_project(project)
+    wanted = project.judgments_wanted if wanted is None else wanted
+    ordered = [tuple(sorted((pair.one, pair.other), key=lambda response: response.pk)) for pair in pairs]
+    if any(first.prompt_id != second.prompt_id for first, second in ordered):
+        raise ValueError("a comparison is of two responses to the same prompt")
+    keys = [(first.pk, second.pk) for first, second in ordered]
+    new = {key: (first, second, pair.group) for key, (first, second), pair in zip(keys, ordered, pairs, strict=True)}
+    found = {
+        (comparison.first_id, comparison.second_id): comparison
+        for batch in batches(dict.fromkeys(first for first, _ in keys))
+        for comparison in Comparison.objects.filter(first__in=batch)
+    }
+    created = Comparison.objects.bulk_create(
+        Comparison(
+            project=project, prompt_id=first.prompt_id, first=first, second=second, group=group,
+            judgments_wanted=wanted, round=round,
+        )
+        for key, (first, second, group) in new.items() if key not in found
+    )  # fmt: skip
+    _add_slots(project, created)
+    found |= {(comparison.first_id, comparison.second_id): comparison for comparison in created}
+    return Added([found[key] for key in keys], len(created))
+
+
+def pairs_of(responses: Iterable[Response], group: str = "") -> Iterator[NewPair]:
+    """Every pair of responses whose texts differ; of several with the same text, the first stands for all."""
+    distinct = {response.digest: response for response in reversed(list(responses))}
+    for one, other in itertools.combinations(reversed(list(distinct.values())), 2):
+        yield NewPair(one, other, group)
+
+
+def batches(values: Iterable) -> Iterator[list]:
+    """`values` in lists of at most BATCH."""
+    values = iter(values)
+    while batch := list(itertools.islice(values, BATCH)):
+        yield batch
+
+
+def _add_slots(project: Project, comparisons: Sequence[Comparison]) -> None:
+    """Slots at the end of the queue, a microsecond apart, so that they keep their order and each is met once."""
+    numbers = [(comparison, number) for comparison in comparisons for number in range(comparison.judgments_wanted)]
+    begin = timezone.now() - timedelta(microseconds=len(numbers))
+    Slot.objects.bulk_create(
+        Slot(project=project, comparison=comparison, number=number, free_from=begin + timedelta(microseconds=place))
+        for place, (comparison, number) in enumerate(numbers)
+    )

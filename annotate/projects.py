@@ -1,0 +1,161 @@
+"""Projects, their guidelines and their people: what an admin sets up before anybody labels."""
+
+import re
+from pathlib import Path
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils.text import slugify
+
+from annotate import access
+from annotate.errors import UserError
+from annotate.labeling.locks import lock_project
+from annotate.models import GuidelineVersion, Membership, Project, User
+
+DEFAULT_GUIDELINES = Path(__file__).parent / "labeling" / "guidelines.md"
+SETTINGS = ("name", "description", "judgments_wanted", "lease_seconds", "archived")
+
+
+def default_guidelines() -> str:
+    """The text that a new project starts with: helpful, truthful, harmless."""
+    return DEFAULT_GUIDELINES.read_text(encoding="utf-8")
+
+
+@transaction.atomic
+def create_project(
+    user,
+    *,
+    name: str,
+    slug: str = "",
+    description: str = "",
+    judgments_wanted: int = 1,
+    lease_seconds: int = 1800,
+    guidelines: str | None = None,
+) -> Project:
+    """A project with its first guidelines; `user`, who must be staff, becomes its admin. Raises UserError."""
+    access.require_staff(user)
+    project = Project(
+        name=name.strip(),
+        slug=slug.strip() or slugify(name)[:60],
+        description=description.strip(),
+        judgments_wanted=judgments_wanted,
+        lease_seconds=lease_seconds,
+    )
+    _check(project)
+    project.save()
+    Membership.objects.create(project=project, user=user, role=Membership.Role.ADMIN)
+    text = default_guidelines() if guidelines is None else guidelines
+    _new_version(project, user, text)
+    return project
+
+
+@transaction.atomic
+def update_project(project: Project, user, **settings) -> Project:
+    """Changes some of name, description, judgments_wanted (of comparisons to come), lease_seconds and archived."""
+    access.require(user, project, access.Role.ADMIN)
+    if unknown := settings.keys() - set(SETTINGS):
+        raise UserError(f"A project has no setting “{sorted(unknown)[0]}”.", field=sorted(unknown)[0])
+    # On a fresh copy, so that the caller's object keeps its values where a check fails.
+    changed = Project.objects.get(pk=project.pk)
+    for field, value in settings.items():
+        setattr(changed, field, value.strip() if isinstance(value, str) else value)
+    _check(changed)
+    changed.save(update_fields=list(settings))
+    project.refresh_from_db()
+    return project
+
+
+@transaction.atomic
+def set_guidelines(project: Project, user, text: str) -> GuidelineVersion:
+    """A new version of the guidelines, or the present one where the text is the same. Raises UserError if empty."""
+    access.require(user, project, access.Role.ADMIN)
+    lock_project(project)
+    present = current_guidelines(project)
+    if present and present.text == _normal(text):
+        return present
+    return _new_version(project, user, text)
+
+
+def current_guidelines(project: Project) -> GuidelineVersion | None:
+    return project.guideline_versions.order_by("-number").first()
+
+
+@transaction.atomic
+def add_member(project: Project, username: str, role: str, *, user) -> Membership:
+    """Gives the person `username` a role in `project`, in place of the one they had. Raises UserError."""
+    access.require(user, project, access.Role.ADMIN)
+    role = _role(role)
+    person = User.objects.filter(username=username.strip(), is_active=True).first()
+    if person is None:
+        raise UserError(f"There is no account named “{username.strip()}”.", field="username")
+    lock_project(project)
+    if role != Membership.Role.ADMIN:
+        _refuse_if_last_admin(project, person)
+    membership, _ = Membership.objects.update_or_create(project=project, user=person, defaults={"role": role})
+    return membership
+
+
+@transaction.atomic
+def create_account(project: Project, username: str, password: str, role: str, *, user) -> Membership:
+    """A new account that may log in, with a role in `project`. Raises UserError for a taken name or a weak password."""
+    access.require(user, project, access.Role.ADMIN)
+    role = _role(role)
+    person = User(username=username.strip())
+    if ":" in person.username:
+        raise UserError("A colon is kept for the annotators of imported data.", field="username")
+    try:
+        person.clean_fields(exclude=["password"])
+        person.validate_unique()
+        validate_password(password, person)
+    except ValidationError as error:
+        fields = getattr(error, "message_dict", None) or {"password": error.messages}
+        field, messages = next(iter(fields.items()))
+        raise UserError(messages[0], field=field) from None
+    person.set_password(password)
+    person.save()
+    return Membership.objects.create(project=project, user=person, role=role)
+
+
+@transaction.atomic
+def remove_member(project: Project, person: User, *, user) -> None:
+    """Takes the role of `person` away; what they judged stays. Raises UserError for the project's last admin."""
+    access.require(user, project, access.Role.ADMIN)
+    lock_project(project)
+    _refuse_if_last_admin(project, person)
+    project.memberships.filter(user=person).delete()
+
+
+def _refuse_if_last_admin(project: Project, person: User) -> None:
+    admins = set(project.memberships.filter(role=Membership.Role.ADMIN).values_list("user", flat=True))
+    if admins == {person.pk}:
+        raise UserError(f"{person} is the only admin of this project.", field="username")
+
+
+def _check(project: Project) -> None:
+    try:
+        project.full_clean(validate_constraints=False)
+        if project.lease_seconds < 30:
+            raise ValidationError({"lease_seconds": "A lease lasts at least 30 seconds."})
+    except ValidationError as error:
+        field, messages = next(iter(error.message_dict.items()))
+        raise UserError(messages[0], field=field) from None
+
+
+def _role(role: str) -> str:
+    if role not in Membership.Role.values:
+        raise UserError("A role is one of " + ", ".join(Membership.Role.values) + ".", field="role")
+    return role
+
+
+def _normal(text: str) -> str:
+    """Browsers send \\r\\n; an edit that changes no line is no edit."""
+    return re.sub(r"\r\n?", "\n", text).strip() + "\n"
+
+
+def _new_version(project: Project, user, text: str) -> GuidelineVersion:
+    text = _normal(text)
+    if not text.strip():
+        raise UserError("Guidelines need a text: annotators see it beside every pair.", field="text")
+    last = project.guideline_versions.order_by("-number").values_list("number", flat=True).first() or 0
+    return GuidelineVersion.objects.create(project=project, number=last + 1, text=text, created_by=user)
