@@ -1,6 +1,6 @@
 """Records to examples: token ids within the length limit, and an account of every row shortened or left out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from training.batching import Example
 from training.chat import encode_completion, encode_prompt, truncate_prompt
@@ -10,15 +10,21 @@ from training.records import Message
 
 
 def encode_examples(
-    tokenizer, rows: Sequence[tuple[list[Message], Sequence[str]]], *, max_length: int, log: EventLog, name: str
+    tokenizer,
+    rows: Iterable[tuple[int, list[Message], Sequence[str]]],
+    *,
+    max_length: int,
+    log: EventLog,
+    name: str = "training data",
 ) -> list[Example]:
-    """Each row's messages and responses as an example, its `index` the row's place.
+    """Examples of (the row's place in its file from 0, messages, responses); the place becomes the example's `index`.
 
     A prompt too long loses its start; a row whose responses alone are too long is left out. Both are counted and said.
     Raises ConfigError where no row is left.
     """
     examples, shortened, dropped = [], [], []
-    for index, (messages, responses) in enumerate(rows):
+    rows = list(rows)
+    for index, messages, responses in rows:
         prompt = encode_prompt(tokenizer, messages)
         completions = tuple(tuple(encode_completion(tokenizer, response)) for response in responses)
         kept = truncate_prompt(prompt, max(map(len, completions)), max_length)

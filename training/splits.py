@@ -2,15 +2,29 @@
 
 import json
 import random
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 from training.config import ConfigError, TrainingConfig
 from training.events import EventLog
 from training.records import Preference, Record, read_records
 
 
-def read_split(config: TrainingConfig, kind: str, log: EventLog) -> tuple[list[Record], list[Record]]:
-    """(training rows, held-out rows) of `config.data`, by `config.heldout`: a file of its own, or a share of groups."""
+@dataclass(frozen=True)
+class Split:
+    """All rows in file order, and which of them are trained on or held out (after them, if of a file of their own)."""
+
+    rows: list[Record]
+    train: list[int]
+    heldout: list[int]
+
+    def of(self, indices: list[int]) -> list[Record]:
+        return [self.rows[index] for index in indices]
+
+
+def read_split(config: TrainingConfig, kind: str, log: EventLog) -> Split:
+    """The rows of `config.data`, split by `config.heldout`: a file of its own, or a share of the groups."""
     rows = read_records(config.data, kind)
     if not rows:
         raise ConfigError(f"{config.data} holds no rows: there is nothing to train on")
@@ -19,11 +33,11 @@ def read_split(config: TrainingConfig, kind: str, log: EventLog) -> tuple[list[R
         heldout = read_records(config.heldout, kind)
         if not heldout:
             raise ConfigError(f"heldout={config.heldout} holds no rows")
-        return rows, heldout
-    train, heldout = split_groups(rows, group_of, share, config.seed)
+        return Split(rows + heldout, list(range(len(rows))), list(range(len(rows), len(rows) + len(heldout))))
+    train, heldout = split_groups([group_of(row) for row in rows], share, config.seed)
     if share and not heldout:
         log.message(f"nothing is held out: all {len(rows)} rows belong to one prompt or group", "warning")
-    return train, heldout
+    return Split(rows, train, heldout)
 
 
 def group_of(record: Record) -> Hashable:
@@ -33,23 +47,21 @@ def group_of(record: Record) -> Hashable:
     return json.dumps(record.messages, sort_keys=True)
 
 
-def split_groups(
-    rows: Sequence, group: Callable[..., Hashable], share: float, seed: int
-) -> tuple[list[Record], list[Record]]:
-    """Whole groups drawn at random into the held-out part until it has about `share` of the rows; both in file order.
+def split_groups(groups: Sequence[Hashable], share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Places of the rows (given by their groups) to train on and held out, each in order.
 
-    At least one group stays to train on, and with a share above 0 at least one is held out if there are two.
+    Whole groups are drawn at random into the held-out part until it has about `share` of the rows. At least one group
+    stays to train on, and with a share above 0 at least one is held out if there are two.
     """
-    sizes: dict[Hashable, int] = {}
-    for row in rows:
-        sizes[group(row)] = sizes.get(group(row), 0) + 1
+    sizes = Counter(groups)
     order = list(sizes)
     random.Random(f"held out/{seed}").shuffle(order)
     held: set[Hashable] = set()
-    held_rows = 0
-    for key in order[:-1] if share else []:
+    missing = share * len(groups)
+    for group in order[:-1] if share else []:
         # A group is taken where that brings the share nearer to what was asked for.
-        if not held or abs(held_rows + sizes[key] - share * len(rows)) < abs(held_rows - share * len(rows)):
-            held.add(key)
-            held_rows += sizes[key]
-    return [row for row in rows if group(row) not in held], [row for row in rows if group(row) in held]
+        if not held or abs(missing - sizes[group]) < abs(missing):
+            held.add(group)
+            missing -= sizes[group]
+    train = [place for place, group in enumerate(groups) if group not in held]
+    return train, [place for place, group in enumerate(groups) if group in held]

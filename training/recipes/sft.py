@@ -1,5 +1,8 @@
 """Supervised fine-tuning: maximise the log-probability of each token of a demonstrated response, its end included."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from training import runtime
 from training.batching import Example
 from training.config import TrainingConfig
@@ -13,45 +16,37 @@ from training.recipes import Outcome
 from training.recipes.configs import SFTConfig
 from training.records import Demonstration, iter_rows
 from training.showcase import Showcase
-from training.splits import read_split
+from training.splits import Split, read_split
 
 
 def run(config: SFTConfig, log: EventLog) -> Outcome:
     machine = runtime.start(config, log)
-    train, heldout = _read(config, log)
+    split = _read(config, log)
     tokenizer = load_tokenizer(config.model)
     policy = load_policy(config.model, device=machine.device)
-    prompts = [row.messages for row in heldout + train]
+    prompts = [row.messages for row in split.of(split.heldout + split.train)]
     showcase = Showcase(policy, tokenizer, prompts, count=config.sample_prompts, max_new_tokens=config.sample_tokens)
+
+    train, heldout = (
+        encode_examples(
+            tokenizer,
+            [(i, row.messages, (row.completion,)) for i, row in zip(indices, split.of(indices), strict=True)],
+            max_length=config.max_length,
+            log=log,
+            name=name,
+        )
+        for indices, name in ((split.train, "training data"), (split.heldout, "held-out data"))
+    )
     policy, metrics = fine_tune(policy, tokenizer, train, config, machine, log, heldout=heldout, recipe="sft")
     showcase.show(policy, log)
     return Outcome(metrics, policy, tokenizer)
 
 
-def fine_tune(
-    policy,
-    tokenizer,
-    demonstrations: list[Demonstration],
-    config: TrainingConfig,
-    machine: runtime.Runtime,
-    log: EventLog,
-    *,
-    heldout: list[Demonstration] = (),
-    recipe: str | None = None,
-    first_step: int = 0,
-    run_total: int | None = None,
-):
-    """(the trained policy, its last metrics). Also a step of other recipes, whose run it then continues (`Trainer`)."""
-    examples, heldout_examples = (
-        encode_examples(
-            tokenizer,
-            [(row.messages, (row.completion,)) for row in rows],
-            max_length=config.max_length,
-            log=log,
-            name=name,
-        )
-        for rows, name in ((demonstrations, "training data"), (heldout, "held-out data"))
-    )
+def fine_tune(policy, tokenizer, examples: Sequence[Example], config: TrainingConfig, machine, log, **of_trainer):
+    """(the trained policy, its last metrics), from examples of one completion each.
+
+    Also a step of other recipes; `of_trainer` are the further fields of `training.loop.Trainer`.
+    """
     policy = prepare_training(policy, config)
     trainer = Trainer(
         SFTObjective(policy),
@@ -61,10 +56,7 @@ def fine_tune(
         log,
         pad_id=tokenizer.pad_token_id,
         shared=supports_shared_prefix(policy),
-        heldout=heldout_examples,
-        recipe=recipe,
-        first_step=first_step,
-        run_total=run_total,
+        **of_trainer,
     )
     metrics = trainer.run()
     return trained_model(policy), metrics
@@ -84,11 +76,10 @@ class SFTObjective(Objective):
         return sft_loss(completion_logprobs(self.policy, batch)).sum(), {}
 
 
-def _read(config: SFTConfig, log: EventLog):
+def _read(config: SFTConfig, log: EventLog) -> Split:
     """Demonstrations; of preferences the chosen responses."""
     first = next((row for _, row in iter_rows(config.data)), {})
     if "chosen" not in first:
         return read_split(config, "demonstrations", log)
-    return tuple(
-        [Demonstration(row.messages, row.chosen) for row in rows] for rows in read_split(config, "preferences", log)
-    )
+    split = read_split(config, "preferences", log)
+    return replace(split, rows=[Demonstration(row.messages, row.chosen) for row in split.rows])
