@@ -172,7 +172,7 @@ def _plain(examples: Sequence[Example], pad_id: int, device: torch.device) -> Ba
 
 
 def _batch(examples, device, *, input_ids, position_ids, attention_mask, tree, starts, prompt_ends, tokens) -> Batch:
-    """`starts` and `prompt_ends`: per completion the flat index of its first token, and of the place after its prompt."""
+    """`starts`, `prompt_ends`: per completion the flat index of its first token, and of the place after its prompt."""
     completions = [completion for example in examples for completion in example.completions]
     lengths = torch.tensor([len(completion) for completion in completions])
     completion_of_token = torch.repeat_interleave(torch.arange(len(completions)), lengths)

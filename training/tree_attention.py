@@ -73,7 +73,8 @@ class TreeLayout:
 def attend(module, query, key, value, attention_mask, *, dropout=0.0, scaling=None, tree=None, **rest):
     """An attention function of transformers: query (rows, heads, tokens, size) → (rows, tokens, heads, size), None.
 
-    Without a `tree` (TreeLayout) it is scaled dot-product attention as transformers has it; with it, attention over one packed row.
+    Without a `tree` (TreeLayout) it is scaled dot-product attention as transformers has it; with one, attention over
+    one packed row.
     """
     if tree is None:
         return sdpa_attention_forward(
