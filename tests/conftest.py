@@ -1,9 +1,7 @@
-"""What every test shares: a var/ folder of its own, one thread per process for torch, no model hub."""
+"""What every test shares: no model hub, quiet tokenizers. The var/ folder of the tests is made in tests/settings.py."""
 
 import os
-import tempfile
 
-# Before Django or torch is imported by any test.
-os.environ["PREFLOOP_VAR"] = tempfile.mkdtemp(prefix="prefloop-test-")
+# Before torch or transformers is imported by any test.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
