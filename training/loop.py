@@ -10,7 +10,7 @@ import dataclasses
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,12 +90,13 @@ class Trainer:
         self.objective.train()
         window, tokens, started, latest = Means(runtime.device), 0, time.monotonic(), {}
         with stopping.deferred():
-            for indices in list(batches_of_run(self.costs, config))[self.step :]:
+            for indices in batches_of_run(self.costs, config, self.step):
                 learning_rate = self._set_learning_rate()
                 grad_norm = self._accumulate_gradients(indices, window)
                 self.optimizer.step()
                 self.optimizer.zero_grad(set_to_none=True)
                 self.step += 1
+                self.log.step = self.first_step + self.step
                 tokens += sum(self.costs[index] for index in indices)
 
                 if self.step % config.log_every == 0 or self.step == self.total:
@@ -105,8 +106,9 @@ class Trainer:
                     self._log(latest)
                     window, tokens = Means(runtime.device), 0
                 self._evaluate_or_save()
-                if self.recipe and _any_process(stopping.requested(), runtime):
-                    self._save()
+                if _any_process(stopping.requested(), runtime):
+                    if self.recipe:
+                        self._save()
                     raise stopping.Cancelled
         if self.heldout:
             latest |= self._evaluate()
@@ -246,21 +248,23 @@ def total_steps(n_examples: int, config: TrainingConfig) -> int:
     return min(steps, config.max_steps or steps)
 
 
-def batches_of_run(costs: Sequence[int], config: TrainingConfig):
-    """The examples' indices of every optimizer batch, epoch after epoch, in an order that the seed decides.
+def batches_of_run(costs: Sequence[int], config: TrainingConfig, first_step: int = 0) -> Iterator[list[int]]:
+    """The examples' indices of every optimizer batch from `first_step` on, in an order that seed and epoch decide.
 
     The very first batch is the one with the dearest example, so that running out of memory shows at once.
     """
-    remaining = total_steps(len(costs), config)
-    for epoch in range(config.epochs):
-        order = list(range(len(costs)))
-        random.Random(f"{config.seed}/{epoch}").shuffle(order)
-        batches = [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
-        if epoch == 0:
-            dearest = max(range(len(batches)), key=lambda number: max(costs[index] for index in batches[number]))
-            batches[0], batches[dearest] = batches[dearest], batches[0]
-        yield from batches[:remaining]
-        remaining -= min(len(batches), remaining)
+    size = config.batch_size
+    steps_per_epoch = math.ceil(len(costs) / size)
+    order, epoch_of_order = [], None
+    for step in range(first_step, total_steps(len(costs), config)):
+        epoch, number = divmod(step, steps_per_epoch)
+        if epoch != epoch_of_order:
+            order, epoch_of_order = list(range(len(costs))), epoch
+            random.Random(f"{config.seed}/{epoch}").shuffle(order)
+            if epoch == 0:
+                start = order.index(costs.index(max(costs))) // size * size
+                order[:size], order[start : start + size] = order[start : start + size], order[:size]
+        yield order[number * size : (number + 1) * size]
 
 
 def split(indices: Sequence[int], costs: Sequence[int], budget: int, processes: int, shared: bool) -> list[list[int]]:
