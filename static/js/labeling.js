@@ -1,0 +1,218 @@
+// The labeling page: keys, drafts, the guidelines panel, the reservation, and what to do when a request fails.
+// Everything here is convenience: the page works without it.
+(() => {
+  const RATING_KEYS = new Set(["1", "2", "3", "4"]);
+  const SLOW_AFTER_MS = 300;
+
+  const task = () => document.getElementById("task");
+  const judge = () => document.getElementById("judge");
+  const key = () => task()?.dataset.key;
+  const panel = () => document.getElementById("guidelines");
+
+  // ---- storage -----------------------------------------------------------------------------------------------
+  function remember(name, value) {
+    try {
+      localStorage.setItem(name, JSON.stringify(value));
+    } catch {
+      // Blocked or full: nothing is remembered, nothing breaks.
+    }
+  }
+
+  function recall(name) {
+    try {
+      return JSON.parse(localStorage.getItem(name));
+    } catch {
+      return null;
+    }
+  }
+
+  function forget(name) {
+    try {
+      localStorage.removeItem(name);
+    } catch {
+      // As above.
+    }
+  }
+
+  // ---- drafts: a reload or a failed request loses neither the note nor the choice -----------------------------
+  const DRAFT = "prefloop-draft";
+  const DRAFT_FIELDS = ["rating", "helpful", "truthful", "harmless", "note"];
+
+  function saveDraft() {
+    const form = judge();
+    if (!form) return;
+    const data = new FormData(form);
+    remember(DRAFT, { key: key(), values: Object.fromEntries(DRAFT_FIELDS.map((name) => [name, data.get(name)])) });
+  }
+
+  function restoreDraft() {
+    const draft = recall(DRAFT);
+    const form = judge();
+    if (!draft || !form || draft.key !== key()) return;
+    for (const [name, value] of Object.entries(draft.values)) if (value) form.elements[name].value = value;
+  }
+
+  document.addEventListener("input", (event) => {
+    if (event.target.form === judge()) saveDraft();
+  });
+
+  // ---- a verdict on a criterion is optional, so a second click takes it back -----------------------------------
+  document.addEventListener("pointerdown", (event) => {
+    const radio = event.target.closest?.(".criterion label")?.querySelector("input");
+    if (radio) radio.dataset.was = radio.checked ? "yes" : "";
+  });
+  document.addEventListener("click", (event) => {
+    const radio = event.target;
+    if (!radio.matches?.(".criterion input") || !radio.dataset.was) return;
+    radio.checked = false;
+    delete radio.dataset.was;
+    saveDraft();
+  });
+
+  // ---- keys --------------------------------------------------------------------------------------------------
+  function isWriting(element) {
+    return element.matches("textarea, select, input:not([type=radio], [type=checkbox])");
+  }
+
+  function submitJudgment() {
+    const form = judge();
+    if (form && !form.classList.contains("htmx-request")) form.requestSubmit(form.querySelector(".actions > .primary"));
+  }
+
+  document.addEventListener("keydown", (event) => {
+    const target = event.target;
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && target.form === judge()) {
+      event.preventDefault();
+      return submitJudgment();
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || !judge()) return;
+    if (event.key === "Escape" && isWriting(target)) return target.blur();
+    if (isWriting(target)) return;
+    const skip = document.querySelector(".skip");
+
+    if (RATING_KEYS.has(event.key) && !skip.contains(target)) {
+      const radio = judge().querySelector(`[name=rating][value="${event.key}"]`);
+      radio.checked = true;
+      radio.focus({ preventScroll: true });
+      saveDraft();
+    } else if (event.key === "s" || event.key === "S") {
+      skip.open = !skip.open;
+      if (skip.open) skip.querySelector("[name=reason]").focus();
+    } else if (event.key === "g" || event.key === "G") {
+      togglePanel();
+    } else if (event.key === "Enter" && !skip.contains(target) && !target.closest("a, button, summary")) {
+      submitJudgment();
+    } else {
+      return;
+    }
+    event.preventDefault();
+  });
+
+  // ---- the guidelines panel keeps its place ------------------------------------------------------------------
+  const panelName = () => `prefloop-guidelines-${document.querySelector(".workspace").dataset.project}`;
+
+  function rememberPanel() {
+    const body = panel().querySelector(".guidelines-body");
+    remember(panelName(), { version: panel().dataset.version, open: !panel().hidden, top: body?.scrollTop ?? 0 });
+  }
+
+  function showPanel(open) {
+    const place = recall(panelName());
+    panel().hidden = !open;
+    document.getElementById("guidelines-toggle")?.setAttribute("aria-expanded", String(open));
+    if (open && place?.version === panel().dataset.version) {
+      panel().querySelector(".guidelines-body").scrollTop = place.top;
+    }
+  }
+
+  function togglePanel() {
+    if (!panel()?.dataset.version) return;
+    if (!panel().hidden) rememberPanel();
+    showPanel(panel().hidden);
+    rememberPanel();
+    if (panel().hidden) document.getElementById("guidelines-toggle").focus({ preventScroll: true });
+  }
+
+  // Opened by itself the first time and when they changed; otherwise as this person left it.
+  function settlePanel() {
+    if (!panel()?.dataset.version) return;
+    const place = recall(panelName());
+    const known = place?.version === panel().dataset.version;
+    showPanel(known ? place.open : "new" in panel().dataset);
+    panel().querySelector(".guidelines-body").addEventListener("scroll", rememberPanel, { passive: true });
+  }
+
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest?.("#guidelines-toggle, [data-close-guidelines]");
+    if (!opener || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    togglePanel();
+  });
+
+  // ---- what a request does -----------------------------------------------------------------------------------
+  function complain(message) {
+    const place = document.getElementById("form-error");
+    if (!place) return;
+    const box = document.createElement("div");
+    box.className = "notice error";
+    const text = document.createElement("div");
+    text.textContent = `${message} Your choice and your note are still here.`;
+    const retry = document.createElement("button");
+    retry.type = "button";
+    retry.textContent = "Try again";
+    retry.addEventListener("click", submitJudgment);
+    box.append(text, retry);
+    place.replaceChildren(box);
+  }
+
+  const isSend = (event) => event.detail.elt?.matches?.("#judge, #skip");
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (!isSend(event)) return;
+    document.getElementById("form-error").replaceChildren();
+    const form = event.detail.elt;
+    setTimeout(() => form.classList.contains("htmx-request") && form.classList.add("slow"), SLOW_AFTER_MS);
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (!isSend(event)) return;
+    event.detail.elt.classList.remove("slow");
+    if (event.detail.successful) forget(DRAFT);
+  });
+  document.addEventListener("htmx:sendError", (event) => {
+    if (isSend(event)) complain("Not saved: the server cannot be reached.");
+  });
+  document.addEventListener("htmx:timeout", (event) => {
+    if (isSend(event)) complain("Not saved yet: the server takes too long to answer. Trying again is safe.");
+  });
+  document.addEventListener("htmx:responseError", (event) => {
+    if (!isSend(event)) return;
+    const status = event.detail.xhr.status;
+    if (status === 401) complain("Not saved: you have been signed out. Sign in again in another tab, then try again.");
+    else if (status === 403) complain("Not saved: you may not judge in this project any more.");
+    else complain(`Not saved: the server had a problem (${status}).`);
+  });
+
+  // ---- the next pair -----------------------------------------------------------------------------------------
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.detail.target?.id === "task" || event.detail.elt?.id === "task") {
+      task().focus({ preventScroll: true });
+      restoreDraft();
+    }
+    if (event.detail.elt?.id === "guidelines") settlePanel();
+  });
+
+  // ---- the reservation is renewed while somebody looks at the page ---------------------------------------------
+  let renewedAt = Date.now();
+  function renew() {
+    const keeper = document.getElementById("keep-reserved");
+    if (!keeper || document.visibilityState !== "visible") return;
+    if (Date.now() - renewedAt < Number(keeper.dataset.every) * 1000) return;
+    renewedAt = Date.now();
+    htmx.trigger(keeper, "renew");
+  }
+  setInterval(renew, 5000);
+  document.addEventListener("visibilitychange", renew);
+
+  restoreDraft();
+  settlePanel();
+})();
