@@ -1,6 +1,7 @@
 """Django settings: embedded by default (SQLite and a file-system broker under var/), servers by environment.
 
-Environment: DEBUG, SECRET_KEY, DATABASE_URL, CELERY_BROKER_URL, ALLOWED_HOSTS, CSRF_TRUSTED_ORIGINS, PREFLOOP_VAR.
+Environment: DEBUG, SECRET_KEY, DATABASE_URL, CELERY_BROKER_URL, TRAINING_LAUNCHER, ALLOWED_HOSTS,
+CSRF_TRUSTED_ORIGINS, HTTPS, PREFLOOP_VAR.
 """
 
 import os
@@ -153,6 +154,8 @@ if CELERY_BROKER_URL.startswith("filesystem://"):
     CELERY_BROKER_TRANSPORT_OPTIONS = {
         "data_folder_in": str(_queue), "data_folder_out": str(_queue), "control_folder": str(_control),
     }
+    # Answers to remote control commands would pile up as files that nobody takes away.
+    CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {"annotate.runs.tasks.execute_run": {"queue": "gpu"}}
 CELERY_TASK_IGNORE_RESULT = True
@@ -160,7 +163,6 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BEAT_SCHEDULE_FILENAME = str(VAR_DIR / "celery-beat-schedule")
-CELERY_BEAT_SCHEDULE = {
-    "sweep-runs": {"task": "annotate.runs.tasks.sweep_runs", "schedule": 15.0, "options": {"expires": 15}},
-}
+
+# What starts the trainer, in place of this Python: `accelerate launch --num_processes 4` where there are several devices.
+TRAINING_LAUNCHER = os.environ.get("TRAINING_LAUNCHER", "")

@@ -17,6 +17,9 @@ class Round(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     # Set in the transaction that puts the pairs into the queue: a round opens once.
     opened_at = models.DateTimeField(null=True, blank=True)
+    prompts_without_pair = models.PositiveIntegerField(
+        default=0, help_text="Prompts whose responses were all the same text: nothing to compare."
+    )
 
     class Meta:
         ordering = ["-number"]

@@ -1,0 +1,147 @@
+"""What the site may start: each recipe's data, models and form fields. Types, ranges and help come from the trainer."""
+
+import re
+from dataclasses import dataclass, field
+
+from annotate.errors import UserError
+from annotate.models import Dataset, ModelVersion
+from training.config import ConfigError, describe, resolve
+
+DEMONSTRATIONS, PREFERENCES, PROMPTS = Dataset.Kind.DEMONSTRATIONS, Dataset.Kind.PREFERENCES, Dataset.Kind.PROMPTS
+POLICY, REWARD = ModelVersion.Kind.POLICY, ModelVersion.Kind.REWARD
+
+
+@dataclass(frozen=True)
+class SiteRecipe:
+    """A recipe as the site offers it.
+
+    `data` are the kinds of dataset it takes, the usual one first, and `data_setting` what the trainer calls the file;
+    `makes` is the kind of model it leaves, if any; `form` are the settings shown in its form with the site's defaults,
+    which suit a small model on a CPU.
+    """
+
+    title: str
+    purpose: str
+    data: tuple[str, ...]
+    data_setting: str = "data"
+    base: tuple[str, ...] = (POLICY,)
+    needs_reward_model: bool = False
+    makes: str | None = POLICY
+    form: dict = field(default_factory=dict)
+
+
+RECIPES: dict[str, SiteRecipe] = {
+    "sft": SiteRecipe(
+        title="Fine-tune on demonstrations",
+        purpose="Supervised learning of ideal answers: the policy that the later steps start from.",
+        data=(DEMONSTRATIONS, PREFERENCES),
+        form={"epochs": 3, "batch_size": 32, "learning_rate": 5e-4, "heldout": "0.05", "seed": 0},
+    ),
+    "reward": SiteRecipe(
+        title="Train a reward model",
+        purpose="Learns from the judgments to score a response as people would.",
+        data=(PREFERENCES,),
+        base=(POLICY, REWARD),
+        makes=REWARD,
+        form={"epochs": 2, "batch_size": 32, "learning_rate": 3e-4, "heldout": "0.1", "seed": 0},
+    ),
+    "rejection": SiteRecipe(
+        title="Rejection sampling",
+        purpose="Samples several responses to each prompt and fine-tunes on those that the reward model likes best.",
+        data=(PROMPTS, DEMONSTRATIONS, PREFERENCES),
+        data_setting="prompts",
+        needs_reward_model=True,
+        form={"samples": 8, "keep": "per_prompt", "temperature": 1.0, "epochs": 2, "learning_rate": 3e-4, "seed": 0},
+    ),
+    "ppo": SiteRecipe(
+        title="PPO",
+        purpose="Reinforcement learning against the reward model, held near the starting policy by a KL penalty.",
+        data=(PROMPTS, DEMONSTRATIONS, PREFERENCES),
+        data_setting="prompts",
+        needs_reward_model=True,
+        form={"steps": 60, "kl_coefficient": 0.05, "learning_rate": 1e-4, "temperature": 1.0, "seed": 0},
+    ),
+    "dpo": SiteRecipe(
+        title="DPO",
+        purpose="Trains the policy on the judgments directly, without a reward model.",
+        data=(PREFERENCES,),
+        form={"epochs": 2, "batch_size": 32, "learning_rate": 5e-5, "beta": 0.1, "heldout": "0.05", "seed": 0},
+    ),
+    "generate": SiteRecipe(
+        title="New round",
+        purpose="The policy answers prompts, and pairs of different answers go to the annotators.",
+        data=(PROMPTS,),
+        data_setting="prompts",
+        makes=None,
+        form={"samples": 2, "temperature": 1.0, "max_tokens": 128, "seed": 0},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class FormField:
+    """One setting in a form: `kind` is int, float, bool, str; `default` is the site's."""
+
+    name: str
+    label: str
+    kind: str
+    default: object
+    choices: tuple
+    help: str
+
+
+def site_recipe(name: str) -> SiteRecipe:
+    """Raises UserError for a recipe that the site does not start."""
+    if name not in RECIPES:
+        raise UserError(f"The site does not start a recipe {name}; it starts {', '.join(RECIPES)}.", field="recipe")
+    return RECIPES[name]
+
+
+def form_fields(name: str) -> list[FormField]:
+    """The fields of the recipe's form, in order."""
+    settings = {setting["name"]: setting for setting in describe(name)}
+    return [
+        FormField(
+            name=key,
+            label=key.replace("_", " ").capitalize(),
+            kind=settings[key]["type"],
+            default=default,
+            choices=tuple(settings[key]["choices"]),
+            help=settings[key]["help"],
+        )
+        for key, default in site_recipe(name).form.items()
+    ]
+
+
+def checked_params(name: str, params: dict) -> dict:
+    """The given settings in their types, the form's defaults filled in. Raises UserError naming the setting.
+
+    Settings that name files or models are the site's to fill: a person chooses datasets and models of the project.
+    """
+    recipe = site_recipe(name)
+    settings = {setting["name"]: setting for setting in describe(name)}
+    for key in params:
+        if key in settings and _is_the_sites(settings[key]):
+            raise UserError(f"{key} is set by the site: choose a dataset or a model of the project instead.", field=key)
+    given = {**recipe.form, **params}
+    placeholders = {key: key for key, setting in settings.items() if setting["required"]}
+    try:
+        config = resolve(name, None, {**given, **placeholders})
+    except ConfigError as error:
+        named = re.match(r"(\w+)=", str(error)) or re.search(r"has no setting (\w+)", str(error))
+        raise UserError(str(error), field=named and named.group(1)) from None
+    if "heldout" in given:
+        _check_share(given["heldout"])
+    return {key: getattr(config, key) for key in given}
+
+
+def _is_the_sites(setting: dict) -> bool:
+    free_text = setting["type"] == "str" and not setting["choices"]
+    return setting["name"] == "resume" or (free_text and setting["name"] != "heldout")
+
+
+def _check_share(value) -> None:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        raise UserError(f"heldout={value} must be a share of the rows from 0 to 0.9.", field="heldout") from None
