@@ -32,6 +32,13 @@ RECIPES: dict[str, Recipe] = {
     "sft": Recipe("training.recipes.configs:SFTConfig", "training.recipes.sft:run"),
     "reward": Recipe("training.recipes.configs:RewardConfig", "training.recipes.reward:run"),
     "dpo": Recipe("training.recipes.configs:PreferenceConfig", "training.recipes.preference:run"),
+    "reinforce": Recipe("training.recipes.presets:REINFORCE", "training.recipes.policy_gradient:run"),
+    "a2c": Recipe("training.recipes.presets:A2C", "training.recipes.policy_gradient:run"),
+    "rloo": Recipe("training.recipes.presets:RLOO", "training.recipes.policy_gradient:run"),
+    "ppo": Recipe("training.recipes.presets:PPO", "training.recipes.policy_gradient:run"),
+    "grpo": Recipe("training.recipes.presets:GRPO", "training.recipes.policy_gradient:run"),
+    "dr_grpo": Recipe("training.recipes.presets:DR_GRPO", "training.recipes.policy_gradient:run"),
+    "dapo": Recipe("training.recipes.presets:DAPO", "training.recipes.policy_gradient:run"),
 }
 
 

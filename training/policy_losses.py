@@ -41,9 +41,10 @@ class PolicyLoss:
     """(tokens,) k3 estimate of KL(π_old‖π)"""
 
 
-def reinforce_loss(logprobs: torch.Tensor, advantages: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def reinforce_loss(logprobs: torch.Tensor, advantages: torch.Tensor, weights: torch.Tensor) -> PolicyLoss:
     """−Σ w·A·log π, whose gradient is the policy gradient (Williams 1992; Sutton et al. 2000)."""
-    return -(weights * advantages * logprobs).sum()
+    untouched = torch.zeros_like(logprobs.detach())
+    return PolicyLoss(-(weights * advantages * logprobs).sum(), untouched.bool(), untouched)
 
 
 def clipped_ratio_loss(

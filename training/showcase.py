@@ -1,5 +1,9 @@
 """A few prompts answered before and after training, for a person to look at."""
 
+from collections.abc import Callable
+
+import torch
+
 from training.chat import decode_completion, encode_prompt
 from training.events import EventLog
 from training.records import Message
@@ -7,23 +11,40 @@ from training.sampling import sample
 
 
 class Showcase:
-    """Remembers the answers of the model as it was; `show` logs them beside those of the model as it is."""
+    """Remembers the answers of the model as it was; `show` logs them beside those of the model as it is.
 
-    def __init__(self, model, tokenizer, prompts: list[list[Message]], *, count: int, max_new_tokens: int):
-        self.tokenizer, self.max_new_tokens = tokenizer, max_new_tokens
+    With `score` (prompts, answers → one number each) the rewards of both are shown too.
+    """
+
+    def __init__(
+        self,
+        model,
+        tokenizer,
+        prompts: list[list[Message]],
+        *,
+        count: int,
+        max_new_tokens: int,
+        score: Callable[[list[list[Message]], list[str]], torch.Tensor] | None = None,
+    ):
+        self.tokenizer, self.max_new_tokens, self.score = tokenizer, max_new_tokens, score
         self.prompts = _distinct(prompts)[:count]
         self.before = self._answers(model)
+        self.rewards_before = self._rewards(self.before)
 
     def show(self, model, log: EventLog) -> None:
         if not self.prompts:
             return
         after = self._answers(model)
-        log.samples(
-            [
-                {"prompt": prompt, "before": old, "after": new}
-                for prompt, old, new in zip(self.prompts, self.before, after, strict=True)
-            ]
-        )
+        rows = [
+            {"prompt": prompt, "before": old, "after": new}
+            for prompt, old, new in zip(self.prompts, self.before, after, strict=True)
+        ]
+        for row, old, new in zip(rows, self.rewards_before, self._rewards(after), strict=False):
+            row |= {"reward_before": old, "reward_after": new}
+        log.samples(rows)
+
+    def _rewards(self, answers: list[str]) -> list[float]:
+        return self.score(self.prompts, answers).tolist() if self.score and answers else []
 
     def _answers(self, model) -> list[str]:
         """Greedy, so that a difference is the training's and not chance."""

@@ -1,0 +1,143 @@
+"""The models of the policy-gradient loop, their optimizer, and where the loop stands: loaded, saved, resumed."""
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+import torch
+
+from training import checkpoints
+from training.errors import TrainingError
+from training.events import EventLog
+from training.logprobs import supports_shared_prefix
+from training.loop import learning_rate_at
+from training.models import load_policy, load_reward_model
+from training.recipes.presets import PolicyGradientConfig
+from training.rewards import RewardModelSource
+from training.rollouts import PromptStream, RunningDeviation
+from training.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Actors:
+    """`policy` and `value` are trained; `value` is None where no value is learned. All in eval mode: no dropout."""
+
+    policy: torch.nn.Module
+    reference: torch.nn.Module
+    value: torch.nn.Module | None
+    eos_id: int
+    pad_id: int
+    shared: bool
+    """whether a prompt is computed once for its whole group, by all of them"""
+
+    def trained(self) -> torch.nn.ModuleDict:
+        models = {"policy": self.policy} | ({} if self.value is None else {"value": self.value})
+        return torch.nn.ModuleDict(models)
+
+
+@dataclass
+class Position:
+    """Where the loop stands between two rounds: all of its state besides weights and optimizer."""
+
+    step: int
+    beta: float
+    prompts: PromptStream
+    deviation: RunningDeviation
+
+
+def load_actors(
+    config: PolicyGradientConfig, machine: Runtime, log: EventLog, tokenizer, reward_model: RewardModelSource
+) -> Actors:
+    policy = load_policy(config.model, device=machine.device)
+    reference = load_policy(config.reference or config.model, device=machine.device).requires_grad_(False)
+    value = None
+    if config.baseline == "value":
+        value = _load_value_model(config, machine, log, tokenizer, reward_model)
+    models = [policy, reference] + ([value] if value is not None else [])
+    shared = [supports_shared_prefix(model) for model in models]  # asked of each, since asking also prepares it
+    return Actors(
+        policy,
+        reference,
+        value,
+        eos_id=tokenizer.eos_token_id,
+        pad_id=tokenizer.pad_token_id,
+        shared=all(shared),
+    )
+
+
+def _load_value_model(config, machine, log, tokenizer, reward_model: RewardModelSource):
+    """The reward model's trunk with a head of zeros: V starts at 0 everywhere, on features that know what is good."""
+    source = config.value_model or config.reward_model
+    if not config.value_model and reward_model.tokenizer.get_vocab() != tokenizer.get_vocab():
+        log.message("the reward model has another tokenizer, so the value model starts from the policy")
+        source = config.model
+    value = load_reward_model(source, device=machine.device)
+    torch.nn.init.zeros_(value.score.weight)
+    return value
+
+
+def make_optimizer(actors: Actors, config: PolicyGradientConfig) -> torch.optim.AdamW:
+    """Adam with ε = 1e-5, as PPO's reference implementation has it (Huang et al. 2022, detail 3), for both models."""
+    groups = [{"params": list(actors.policy.parameters()), "peak": config.learning_rate}]
+    if actors.value is not None:
+        groups.append({"params": list(actors.value.parameters()), "peak": config.value_learning_rate})
+    return torch.optim.AdamW(groups, lr=config.learning_rate, eps=1e-5, weight_decay=0.0, fused=True)
+
+
+def set_learning_rates(optimizer, step: int, config: PolicyGradientConfig) -> float:
+    """Both models' rates for this round, by one schedule; the policy's."""
+    share = learning_rate_at(step, config.steps, dataclasses.replace(config, learning_rate=1.0))
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * share
+    return optimizer.param_groups[0]["lr"]
+
+
+def take_step(actors: Actors, optimizer, config: PolicyGradientConfig, step: int) -> float:
+    """One optimizer step, each model's gradient clipped by its own norm; the policy's norm before that."""
+    limit = config.max_grad_norm or math.inf
+    norms = {
+        name: float(torch.nn.utils.clip_grad_norm_(model.parameters(), limit))
+        for name, model in actors.trained().items()
+    }
+    for name, norm in norms.items():
+        if not math.isfinite(norm):
+            raise TrainingError(
+                f"the gradient of the {name} is not finite in step {step + 1}; earlier checkpoints are kept. "
+                "A lower learning_rate or a reward_clip may help"
+            )
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return norms["policy"]
+
+
+def resume(
+    actors: Actors, optimizer, prompts: int, config: PolicyGradientConfig, machine: Runtime, log: EventLog
+) -> Position:
+    """The newest checkpoint's position, its weights and optimizer restored; or the beginning. Writes `start`."""
+    position = Position(0, config.beta, PromptStream(prompts, config.seed), RunningDeviation())
+    found = checkpoints.load_newest(config.output) if config.resume else None
+    if found is not None:
+        tensors, state = found
+        checkpoints.check_same_settings(state["config"], dataclasses.asdict(config))
+        checkpoints.restore_training(actors.trained(), optimizer, tensors)
+        position = Position(
+            state["step"],
+            state["beta"],
+            PromptStream(prompts, config.seed, state["prompts"]),
+            RunningDeviation(state["deviation"]),
+        )
+    name = type(config).__name__.lower()
+    log.start(name, device=str(machine.device), total=config.steps, resumed_from=position.step or None)
+    return position
+
+
+def save(actors: Actors, optimizer, position: Position, config: PolicyGradientConfig, log: EventLog) -> None:
+    state = {
+        "config": dataclasses.asdict(config),
+        "beta": position.beta,
+        "prompts": position.prompts.position,
+        "deviation": position.deviation.state,
+    }
+    tensors = checkpoints.training_tensors(actors.trained(), optimizer)
+    path = checkpoints.save(config.output, position.step, tensors, state, keep=config.keep_checkpoints)
+    log.checkpoint(path)

@@ -1,0 +1,355 @@
+"""The policy-gradient family as one loop: sample, score, assign credit, update. PPO is one row of `presets`.
+
+A round of PPO for language models (Ziegler et al. 2019, Ouyang et al. 2022): the policy answers prompts (`collect`); a
+reward model scores each answer; every token pays −β log(π/π_ref) and the last one earns the score; the value model's
+V(s_t) and GAE turn that into an advantage per token (`assign_credit`); a few passes over the round raise the
+probability of tokens with a positive advantage, as far as the clip allows, and fit V to what was earned (`update`).
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from training import advantages, policy_losses, runtime, stopping
+from training.actors import Actors, Position, load_actors, make_optimizer, resume, save, set_learning_rates, take_step
+from training.batching import Batch, collate, token_cost
+from training.chat import decode_completion, encode_prompt
+from training.config import ConfigError
+from training.events import EventLog
+from training.logprobs import completion_hidden, completion_logprobs, trunk_of
+from training.loop import Means, split
+from training.models import load_tokenizer
+from training.monitors import Monitor
+from training.recipes import Outcome
+from training.recipes.presets import PolicyGradientConfig
+from training.records import Message, read_records
+from training.rewards import RewardModelSource, WeightedRewards
+from training.rollouts import Rollout, make_examples, per_token, token_mask
+from training.sampling import Completion, sample
+from training.showcase import Showcase
+
+# DAPO draws groups again while all of a group's completions score the same; this often at most.
+_DRAWS = 4
+
+
+def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
+    machine = runtime.start(config, log)
+    if machine.processes > 1:
+        raise ConfigError("the policy-gradient recipes run on one device: start them without accelerate launch")
+    prompts = [record.messages for record in read_records(config.prompts, "prompts")]
+    if not prompts:
+        raise ConfigError(f"{config.prompts} holds no prompts")
+    tokenizer = load_tokenizer(config.model)
+    reward_model = RewardModelSource(
+        config.reward_model, device=machine.device, tokens_per_batch=config.tokens_per_batch
+    )
+    actors = load_actors(config, machine, log, tokenizer, reward_model)
+    prompt_ids = [encode_prompt(tokenizer, messages)[-config.max_prompt_length :] for messages in prompts]
+    rewards = WeightedRewards(((1.0, reward_model),))
+
+    def score_texts(messages: list[list[Message]], texts: list[str]) -> torch.Tensor:
+        with machine.autocast():
+            return rewards.score(messages, texts)[0]
+
+    def score(indices: list[int], groups: list[list[Completion]]) -> torch.Tensor:
+        messages = [prompts[i] for i, group in zip(indices, groups, strict=True) for _ in group]
+        texts = [decode_completion(tokenizer, completion.ids) for group in groups for completion in group]
+        return score_texts(messages, texts)
+
+    showcase = Showcase(
+        actors.policy, tokenizer, prompts,
+        count=config.sample_prompts, max_new_tokens=config.max_tokens, score=score_texts,
+    )  # fmt: skip
+    metrics = improve(actors, prompt_ids, score, config, machine, log, showcase=showcase)
+    return Outcome(metrics, actors.policy, tokenizer)
+
+
+@dataclass(frozen=True)
+class Credit:
+    """(completions, tokens) each; `value_targets` is None where no value is learned."""
+
+    advantages: torch.Tensor
+    value_targets: torch.Tensor | None
+
+
+def improve(
+    actors: Actors,
+    prompts: list[list[int]],
+    score: Callable[[list[int], list[list[Completion]]], torch.Tensor],
+    config: PolicyGradientConfig,
+    machine: runtime.Runtime,
+    log: EventLog,
+    *,
+    showcase: Showcase | None = None,
+) -> dict[str, float]:
+    """The loop itself: `config.steps` rounds; the last round's metrics.
+
+    `score` takes prompts' indices and a group of completions for each, and gives (prompts · completions,) rewards.
+    Raises TrainingError (a gradient that is not finite, a reward source that fails) and Cancelled (SIGTERM, after a
+    checkpoint).
+    """
+    optimizer = make_optimizer(actors, config)
+    position = resume(actors, optimizer, len(prompts), config, machine, log)
+    monitor = Monitor(log, config)
+    metrics: dict[str, float] = {}
+    with stopping.deferred():
+        while position.step < config.steps:
+            started = time.monotonic()
+            log.progress(position.step, config.steps, "sampling and scoring")
+            rollout = collect(actors, prompts, score, position, config, machine)
+            credit = assign_credit(rollout, config, position.beta)
+            log.progress(position.step, config.steps, "updating")
+            learning_rate = set_learning_rates(optimizer, position.step, config)
+            metrics = describe(rollout, credit) | update(actors, optimizer, rollout, credit, position, config, machine)
+            metrics |= {"learning_rate": learning_rate, "beta": position.beta}
+            metrics |= _speed(rollout, time.monotonic() - started)
+            if config.kl_target:
+                position.beta = advantages.adapted_beta(
+                    position.beta, metrics["kl"],
+                    target=config.kl_target, horizon=config.kl_horizon, completions=len(rollout.scores),
+                )  # fmt: skip
+            position.step += 1
+            log.metrics(position.step, config.steps, **metrics)
+            monitor.watch(metrics)
+            last = position.step == config.steps
+            if showcase and (last or position.step % config.sample_every == 0):
+                showcase.show(actors.policy, log)
+            due = config.checkpoint_every and position.step % config.checkpoint_every == 0
+            if (due and not last) or stopping.requested():
+                save(actors, optimizer, position, config, log)
+            if stopping.requested():
+                raise stopping.Cancelled
+    return metrics
+
+
+def collect(actors: Actors, prompts, score, position: Position, config: PolicyGradientConfig, machine) -> Rollout:
+    """Sample a group of completions for each of the next prompts, and score them."""
+    indices, groups, scores = _draw_groups(actors, prompts, score, position, config, machine)
+    examples = make_examples([prompts[i] for i in indices], groups)
+    completions = [completion for group in groups for completion in group]
+    mask = token_mask(examples, machine.device)
+    sampled_logprobs = torch.zeros(mask.shape)
+    sampled_logprobs[mask.cpu()] = torch.tensor([x for completion in completions for x in completion.logprobs])
+    sampled_logprobs = sampled_logprobs.to(machine.device)
+    truncated = torch.tensor([completion.truncated for completion in completions], device=machine.device)
+    scores = scores.flatten().to(machine.device)
+
+    def table(compute) -> torch.Tensor:
+        with machine.autocast():
+            return per_token(
+                compute, examples, mask,
+                pad_id=actors.pad_id, shared=actors.shared, tokens_per_batch=config.tokens_per_batch,
+            )  # fmt: skip
+
+    temperature = config.temperature
+    # With one step a round the policy is its own π_old, and only the KL needs numbers: the sampler's will do.
+    several_steps = config.optimizer_steps > 1
+    return Rollout(
+        examples=examples,
+        mask=mask,
+        truncated=truncated,
+        scores=scores,
+        rewards=_shaped(scores, mask.sum(1), truncated, position.deviation, config),
+        sampled_logprobs=sampled_logprobs,
+        logprobs=table(lambda batch: completion_logprobs(actors.policy, batch, temperature=temperature))
+        if several_steps
+        else sampled_logprobs,
+        reference_logprobs=table(lambda batch: completion_logprobs(actors.reference, batch, temperature=temperature)),
+        values=None if actors.value is None else table(lambda batch: values_of(actors.value, batch)),
+    )
+
+
+def assign_credit(rollout: Rollout, config: PolicyGradientConfig, beta: float) -> Credit:
+    """How much better each token did than expected. The one place where the algorithms' baselines differ."""
+    mask = rollout.mask
+    kl = advantages.kl_estimate(rollout.logprobs, rollout.reference_logprobs, config.kl_estimator)
+    rewards = advantages.token_rewards(rollout.rewards, kl, mask, beta if config.kl_in == "reward" else 0.0)
+    targets = None
+    if config.baseline == "value":
+        per_token_advantages, targets = advantages.gae(
+            rewards, rollout.values, mask, gamma=config.gamma, lam=config.gae_lambda
+        )
+    else:  # the completion is one action: one number for all of its tokens
+        returns = rewards.sum(1).view(-1, rollout.group)
+        if config.baseline == "batch":
+            of_completions = advantages.batch_mean_advantages(returns)
+        elif config.baseline == "leave_one_out":
+            of_completions = advantages.leave_one_out_advantages(returns)
+        else:
+            of_completions = advantages.group_advantages(returns, scaled=config.baseline == "group_std")
+        per_token_advantages = of_completions.view(-1, 1) * mask
+    if config.whiten:
+        per_token_advantages = advantages.whiten(per_token_advantages, mask)
+    return Credit(per_token_advantages, targets)
+
+
+def update(
+    actors: Actors, optimizer, rollout: Rollout, credit: Credit, position: Position, config, machine
+) -> dict[str, float]:
+    """`epochs` passes over the round, `minibatches` optimizer steps each; means over the tokens of all steps."""
+    costs = [token_cost(example, actors.shared) for example in rollout.examples]
+    means = Means(machine.device)
+    steps = 0
+    for prompts in _minibatches(len(costs), config, position.step):
+        rows = rollout.rows(prompts)
+        tokens = int(rollout.lengths[rows].sum())
+        # A token's weight is its share of the whole minibatch, so the parts that fit into memory just add up.
+        weights = torch.zeros(len(rollout.scores), device=machine.device)
+        weights[rows] = policy_losses.token_weights(
+            rollout.lengths[rows], config.summed, constant=config.max_tokens
+        )
+        moved = 0.0
+        for part in split(prompts, costs, config.tokens_per_batch, 1, actors.shared):
+            batch = collate(
+                [rollout.examples[i] for i in part], actors.pad_id, shared=actors.shared, device=machine.device
+            )
+            with machine.autocast():
+                loss, sums = loss_of(actors, batch, rollout, credit, weights, 1 / tokens, position.beta, config)
+            loss.backward()
+            means.add("loss", loss, len(part) / len(prompts))
+            for name, total in sums.items():
+                means.add(name, total, batch.n_completion_tokens)
+            moved += float(sums["kl_to_old"]) / tokens
+        norm = take_step(actors, optimizer, config, position.step)
+        means.add("grad_norm", torch.tensor(norm, device=machine.device), 1)
+        steps += 1
+        if config.stop_kl and moved > config.stop_kl:
+            break
+    return means.values(machine) | {"optimizer_steps": steps}
+
+
+def loss_of(
+    actors: Actors, batch: Batch, rollout: Rollout, credit: Credit, weights, value_weight: float, beta: float, config
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The batch's part of a minibatch's loss, and sums over its tokens of what is worth a curve.
+
+    `weights` (completions,): what a token of each completion counts in the minibatch; `value_weight` the same for V.
+    """
+    logprobs, entropy = completion_logprobs(actors.policy, batch, temperature=config.temperature, with_entropy=True)
+    # On the only step of a round the policy is π_old itself: the ratio is 1, and its gradient that of log π.
+    old_logprobs = rollout.pick(rollout.logprobs, batch) if config.optimizer_steps > 1 else logprobs.detach()
+    advantage = rollout.pick(credit.advantages, batch)
+    weight = weights[rollout.rows(batch.indices)][batch.completion_of_token]
+
+    if config.policy_loss == "log_prob":
+        policy = policy_losses.reinforce_loss(logprobs, advantage, weight)
+    elif config.policy_loss == "clipped_ratio":
+        policy = policy_losses.clipped_ratio_loss(
+            logprobs, old_logprobs, advantage, weight, clip_low=config.clip_low, clip_high=config.clip_high
+        )
+    else:
+        policy = policy_losses.penalized_ratio_loss(
+            logprobs, old_logprobs, advantage, weight, coefficient=config.penalty
+        )
+    loss = policy.loss
+    if config.entropy_bonus:
+        loss = loss - config.entropy_bonus * (weight * entropy).sum()
+    if config.kl_in == "loss" and beta:
+        kl = advantages.kl_estimate(logprobs, rollout.pick(rollout.reference_logprobs, batch), config.kl_estimator)
+        loss = loss + beta * (weight * kl).sum()
+    stats = {
+        "entropy": entropy.detach().sum(),
+        "clip_fraction": policy.clipped.float().sum(),
+        "kl_to_old": policy.kl_to_old.sum(),
+    }
+    if actors.value is not None:
+        value_loss = policy_losses.clipped_value_loss(
+            values_of(actors.value, batch),
+            rollout.pick(rollout.values, batch),
+            rollout.pick(credit.value_targets, batch),
+            value_weight,
+            clip=config.value_clip,
+        )
+        loss = loss + value_loss
+        stats["value_loss"] = value_loss.detach() / value_weight
+    return loss, stats
+
+
+def values_of(value_model, batch: Batch) -> torch.Tensor:
+    """V(s_t) for each completion token, where s_t is everything before it: (completion tokens,) float32."""
+    return value_model.score(completion_hidden(trunk_of(value_model), batch)).squeeze(-1).float()
+
+
+def describe(rollout: Rollout, credit: Credit) -> dict[str, float]:
+    """What the round looked like before the update. `kl` is per completion, in nats; means are over real tokens.
+
+    `sampler_gap` is how far the sampler's log-probabilities are from the trainer's: rounding, and never more.
+    """
+    kl = advantages.kl_estimate(rollout.logprobs, rollout.reference_logprobs, "k1")
+    scores = rollout.scores.view(-1, rollout.group)
+    values = {
+        "reward": rollout.scores.mean(),
+        "kl": (kl * rollout.mask).sum(1).mean(),
+        "length": rollout.lengths.float().mean(),
+        "truncated": rollout.truncated.float().mean(),
+        "equal_groups": (scores.amax(1) == scores.amin(1)).float().mean(),
+    }
+    if rollout.logprobs is not rollout.sampled_logprobs:
+        values["sampler_gap"] = (rollout.logprobs - rollout.sampled_logprobs)[rollout.mask].abs().mean()
+    if credit.value_targets is not None:
+        values["explained_variance"] = advantages.explained_variance(rollout.values, credit.value_targets, rollout.mask)
+    return {name: float(value) for name, value in values.items()}
+
+
+def _draw_groups(actors: Actors, prompts, score, position: Position, config: PolicyGradientConfig, machine):
+    """(prompt indices, a group of completions for each, scores (prompts, group))."""
+    indices: list[int] = []
+    groups: list[list[Completion]] = []
+    scores: list[torch.Tensor] = []
+    draws = _DRAWS if config.dynamic_sampling else 1
+    for draw in range(draws):
+        chosen = position.prompts.take(config.prompts_per_step - len(indices))
+        with machine.autocast():
+            drawn = sample(
+                actors.policy,
+                [prompts[i] for i in chosen],
+                n=config.samples,
+                max_new_tokens=config.max_tokens,
+                eos_id=actors.eos_id,
+                pad_id=actors.pad_id,
+                temperature=config.temperature,
+                seed=random.Random(f"{config.seed}/{position.step}/{draw}").getrandbits(62),
+            )
+        drawn_scores = score(chosen, drawn).view(len(chosen), config.samples)
+        for i, group, group_scores in zip(chosen, drawn, drawn_scores, strict=True):
+            # A group whose rewards are all the same has no advantage to learn from; the last draw takes what comes.
+            if draw == draws - 1 or group_scores.max() > group_scores.min():
+                indices.append(i)
+                groups.append(group)
+                scores.append(group_scores)
+        if len(indices) == config.prompts_per_step:
+            break
+    return indices, groups, torch.stack(scores)
+
+
+def _shaped(scores, lengths, truncated, deviation, config: PolicyGradientConfig) -> torch.Tensor:
+    """Scores scaled and clipped, then less the penalties: (completions,)."""
+    rewards = scores
+    if config.reward_scale == "running":
+        deviation.add(scores)
+        rewards = rewards / deviation.value()
+    if config.reward_clip is not None:
+        rewards = rewards.clamp(-config.reward_clip, config.reward_clip)
+    rewards = rewards - config.no_eos_penalty * truncated
+    if config.overlong_cache:
+        rewards = rewards + advantages.overlong_penalty(
+            lengths, limit=config.max_tokens, cache=config.overlong_cache
+        )
+    return rewards
+
+
+def _minibatches(prompts: int, config: PolicyGradientConfig, step: int) -> Iterator[list[int]]:
+    """For each optimizer step of the round, the prompts whose completions it takes; shuffled anew every pass."""
+    for epoch in range(config.epochs):
+        order = list(range(prompts))
+        random.Random(f"{config.seed}/{step}/{epoch}").shuffle(order)
+        for number in range(config.minibatches):
+            yield order[number :: config.minibatches]
+
+
+def _speed(rollout: Rollout, seconds: float) -> dict[str, float]:
+    tokens = int(rollout.mask.sum())
+    return {"completions_per_second": len(rollout.scores) / seconds, "tokens_per_second": tokens / seconds}

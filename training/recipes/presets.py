@@ -1,0 +1,153 @@
+"""The policy-gradient family as a table: every algorithm is a row of choices in one loop. No torch.
+
+What a row leaves out it has from `PolicyGradientConfig`; every choice can still be told otherwise on the command line.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+from training.config import BaseConfig, ConfigError, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyGradientConfig(BaseConfig):
+    model: str = setting(help="the policy to start from: a local directory or a hub id")
+    reward_model: str = setting(help="the reward model that scores completions; its tokenizer may be another one")
+    prompts: str = setting(help="a file of prompts")
+    reference: str | None = setting(None, "the frozen model to stay close to; none takes the policy as it starts")
+
+    steps: int = setting(100, "rounds of sampling, scoring and updating", low=1)
+    prompts_per_step: int = setting(32, "prompts answered in a round", low=1)
+    samples: int = setting(4, "completions of each prompt: the group", low=1)
+    max_tokens: int = setting(64, "longest completion, in tokens", low=1)
+    max_prompt_length: int = setting(512, "longest prompt, in tokens; prompts lose their start", low=1)
+    temperature: float = setting(1.0, "of sampling; all log-probabilities are divided by it too", low=0.01)
+
+    baseline: str = setting(
+        help="what a reward is compared with: the batch's mean, the mean of the prompt's other completions, the "
+        "group's mean (group_std: in units of its deviation), or a learned value with GAE",
+        choices=("batch", "leave_one_out", "group", "group_std", "value"),
+    )
+    policy_loss: str = setting(
+        help="−A log π, PPO's clipped ratio, or a ratio with a KL penalty to the old policy",
+        choices=("log_prob", "clipped_ratio", "penalized_ratio"),
+    )
+    summed: str = setting(
+        help="how token losses add up: sum within a completion, mean within a completion, mean over all tokens, or "
+        "sum over a constant (max_tokens)",
+        choices=("sequence", "sequence_mean", "token", "constant"),
+    )
+    kl_in: str = setting("reward", "where the KL to the reference is charged", choices=("reward", "loss"))
+    kl_estimator: str = setting("k1", "Schulman's estimators of the KL", choices=("k1", "k2", "k3"))
+    beta: float = setting(0.05, "how dear it is to leave the reference; 0 makes it free", low=0)
+    kl_target: float | None = setting(None, "KL a completion, in nats, to which beta adapts; none keeps it", low=1e-3)
+    kl_horizon: int = setting(10_000, "completions over which beta adapts (Ziegler et al. 2019)", low=1)
+
+    gamma: float = setting(1.0, "discount of later rewards, for baseline=value", low=0, high=1)
+    gae_lambda: float = setting(0.95, "GAE: 0 is one step (TD), 1 is Monte Carlo, for baseline=value", low=0, high=1)
+    whiten: bool = setting(False, "advantages to mean 0 and variance 1 over the round's tokens")
+    value_model: str | None = setting(None, "what the value model starts from; none takes the reward model")
+    value_learning_rate: float = setting(1e-5, "of the value model, at its peak", low=0)
+    value_clip: float = setting(0.2, "how far a value may profit from leaving its old one; 0 for no limit", low=0)
+
+    epochs: int = setting(1, "passes over a round's completions", low=1)
+    minibatches: int = setting(1, "optimizer steps a pass", low=1)
+    clip_low: float = setting(0.2, "the probability ratio is clipped at 1 − this", low=0, high=1)
+    clip_high: float = setting(0.2, "the probability ratio is clipped at 1 + this", low=0)
+    penalty: float = setting(1.0, "weight of the KL to the old policy, for policy_loss=penalized_ratio", low=0)
+    entropy_bonus: float = setting(0.0, "weight of the policy's entropy in its objective", low=0)
+    stop_kl: float | None = setting(None, "leave a round's passes once the KL to the old policy passes this", low=0)
+
+    no_eos_penalty: float = setting(0.0, "taken off the score of a completion that was cut off", low=0)
+    overlong_cache: int = setting(0, "last tokens of the length limit in which a penalty rises to 1; 0 for none", low=0)
+    reward_scale: str = setting(
+        "none", "divide scores by their running standard deviation", choices=("none", "running")
+    )
+    reward_clip: float | None = setting(None, "scores are cut to ± this, after scaling", low=0)
+    dynamic_sampling: bool = setting(False, "draw other prompts for groups whose completions all scored the same")
+
+    learning_rate: float = setting(1e-5, "of the policy, at its peak", low=0)
+    schedule: str = setting("constant", "of the learning rates after warm-up", choices=("cosine", "linear", "constant"))
+    warmup: float = setting(0.05, "share of the steps in which the learning rates rise", low=0, high=1)
+    max_grad_norm: float = setting(1.0, "gradients are scaled down to this norm; 0 leaves them", low=0)
+    tokens_per_batch: int = setting(
+        8192, "tokens computed at once; lower it when memory runs out: the result stays the same", low=1
+    )
+    sample_prompts: int = setting(4, "prompts answered before and during training, to look at", low=0)
+    sample_every: int = setting(10, "steps between those answers", low=1)
+    checkpoint_every: int = setting(25, "steps between checkpoints; 0 for none but on SIGTERM", low=0)
+    keep_checkpoints: int = setting(2, "newest checkpoints kept", low=1)
+
+    def check(self) -> None:
+        if self.baseline in ("leave_one_out", "group", "group_std") and self.samples < 2:
+            raise ConfigError(f"baseline={self.baseline} needs samples of at least 2")
+        if self.baseline == "batch" and self.prompts_per_step * self.samples < 2:
+            raise ConfigError("baseline=batch needs at least 2 completions a step")
+        if self.minibatches > self.prompts_per_step:
+            raise ConfigError(
+                f"minibatches={self.minibatches} is more than prompts_per_step={self.prompts_per_step}: "
+                "the completions of one prompt stay together"
+            )
+        if self.policy_loss == "log_prob" and self.epochs * self.minibatches > 1:
+            raise ConfigError("policy_loss=log_prob is for fresh completions only: use epochs=1 minibatches=1")
+        if self.kl_in == "loss" and self.kl_estimator == "k1" and self.beta > 0:
+            raise ConfigError("kl_in=loss with kl_estimator=k1 has a gradient of zero on average: use k2 or k3")
+        if self.overlong_cache >= self.max_tokens:
+            raise ConfigError(f"overlong_cache must be less than max_tokens={self.max_tokens}")
+        if self.dynamic_sampling and self.samples < 2:
+            raise ConfigError("dynamic_sampling needs samples of at least 2")
+
+    @property
+    def optimizer_steps(self) -> int:
+        return self.epochs * self.minibatches
+
+
+def _preset(name: str, paper: str, **choices) -> type[PolicyGradientConfig]:
+    """A row of the table: the config with these defaults."""
+    fields = {field.name: field for field in dataclasses.fields(PolicyGradientConfig)}
+    row = dataclasses.make_dataclass(
+        name,
+        [(key, fields[key].type, setting(value, **fields[key].metadata)) for key, value in choices.items()],
+        bases=(PolicyGradientConfig,),
+        frozen=True,
+        kw_only=True,
+    )
+    row.__doc__ = paper
+    return row
+
+
+# fmt: off
+REINFORCE = _preset(
+    "REINFORCE", "Williams 1992. Here the baseline is the batch's mean, and the KL is part of the reward.",
+    baseline="batch", policy_loss="log_prob", summed="sequence",
+)
+A2C = _preset(
+    "A2C", "Mnih et al. 2016, synchronous. Monte Carlo unless gae_lambda says otherwise: the paper's n-step returns "
+    "span a rollout, and a completion is one.",
+    baseline="value", gae_lambda=1.0, policy_loss="log_prob", summed="token", value_clip=0.0,
+)
+RLOO = _preset(
+    "RLOO", "Ahmadian et al. 2024 (Kool et al. 2019): the completion is one action.",
+    baseline="leave_one_out", policy_loss="log_prob", summed="sequence",
+)
+PPO = _preset(
+    "PPO", "Schulman et al. 2017, for language models as Ziegler et al. 2019 and Ouyang et al. 2022 (InstructGPT).",
+    baseline="value", whiten=True, policy_loss="clipped_ratio", summed="token", epochs=4, no_eos_penalty=1.0,
+)
+GRPO = _preset(
+    "GRPO", "Shao et al. 2024 (DeepSeekMath).",
+    baseline="group_std", policy_loss="clipped_ratio", summed="sequence_mean", kl_in="loss", kl_estimator="k3",
+    beta=0.04, samples=8, prompts_per_step=16,
+)
+DR_GRPO = _preset(
+    "DR_GRPO", "Liu et al. 2025: GRPO without the division by the group's deviation and by the length.",
+    baseline="group", policy_loss="clipped_ratio", summed="constant", kl_in="loss", kl_estimator="k3",
+    beta=0.0, samples=8, prompts_per_step=16,
+)
+DAPO = _preset(
+    "DAPO", "Yu et al. 2025. The overlong penalty spans a quarter of the longest completion (a fifth there).",
+    baseline="group_std", policy_loss="clipped_ratio", summed="token", clip_high=0.28, kl_in="loss",
+    kl_estimator="k3", beta=0.0, dynamic_sampling=True, overlong_cache=16, samples=8,
+    prompts_per_step=16,
+)
+# fmt: on

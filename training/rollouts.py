@@ -1,0 +1,124 @@
+"""A round's completions with everything that the update needs of them, as (completions, tokens) tensors."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from training.batching import Batch, Example, collate, plan_batches, token_cost
+from training.sampling import Completion
+
+
+@dataclass(frozen=True, eq=False)
+class Rollout:
+    """Completion k of prompt i is row i·K + k. Tokens lie at the left of a row; `mask` is true at them."""
+
+    examples: tuple[Example, ...]
+    """a prompt with its K completions each; `index` is its place here"""
+    mask: torch.Tensor
+    """(completions, tokens) bool"""
+    truncated: torch.Tensor
+    """(completions,) bool: cut off before an end-of-sequence token"""
+    scores: torch.Tensor
+    """(completions,) as the reward sources gave them"""
+    rewards: torch.Tensor
+    """(completions,) scores scaled, clipped and with penalties: what the policy is to maximise"""
+    sampled_logprobs: torch.Tensor
+    """(completions, tokens) under the policy, as the sampler computed them"""
+    logprobs: torch.Tensor
+    """(completions, tokens) under the policy that sampled, as the trainer computes them: log π_old"""
+    reference_logprobs: torch.Tensor
+    """(completions, tokens) log π_ref"""
+    values: torch.Tensor | None
+    """(completions, tokens) V(s_t) before the token, of the value model as it was"""
+
+    @property
+    def group(self) -> int:
+        return len(self.examples[0].completions)
+
+    @property
+    def lengths(self) -> torch.Tensor:
+        """(completions,)"""
+        return self.mask.sum(1)
+
+    def rows(self, indices) -> torch.Tensor:
+        """Row numbers of the completions of these prompts, in order."""
+        first = torch.tensor(list(indices), device=self.mask.device) * self.group
+        return (first[:, None] + torch.arange(self.group, device=self.mask.device)).flatten()
+
+    def pick(self, tensor: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The batch's completion tokens of a (completions, tokens) tensor, flat: (completion tokens,)."""
+        return tensor[self.rows(batch.indices)[batch.completion_of_token], batch.offsets]
+
+
+def make_examples(prompts: list[list[int]], groups: list[list[Completion]]) -> tuple[Example, ...]:
+    return tuple(
+        Example(tuple(prompt), tuple(completion.ids for completion in group), index)
+        for index, (prompt, group) in enumerate(zip(prompts, groups, strict=True))
+    )
+
+
+def token_mask(examples: tuple[Example, ...], device) -> torch.Tensor:
+    """(completions, tokens) true at real tokens."""
+    lengths = torch.tensor([len(ids) for example in examples for ids in example.completions], device=device)
+    return torch.arange(int(lengths.max()), device=device) < lengths[:, None]
+
+
+@torch.no_grad()
+def per_token(
+    compute: Callable[[Batch], torch.Tensor],
+    examples: tuple[Example, ...],
+    mask: torch.Tensor,
+    *,
+    pad_id: int,
+    shared: bool,
+    tokens_per_batch: int,
+) -> torch.Tensor:
+    """What `compute` gives for the completion tokens of a batch, for all of them: (completions, tokens) float32."""
+    table = torch.zeros(mask.shape, device=mask.device)
+    group = len(examples[0].completions)
+    for part in plan_batches([token_cost(example, shared) for example in examples], tokens_per_batch):
+        batch = collate([examples[i] for i in part], pad_id, shared=shared, device=mask.device)
+        rows = torch.tensor([i * group + k for i in part for k in range(group)], device=mask.device)
+        table[rows[batch.completion_of_token], batch.offsets] = compute(batch).float()
+    return table
+
+
+class PromptStream:
+    """Prompts in an order that the seed decides, each once a pass, pass after pass; `position` is all its state."""
+
+    def __init__(self, count: int, seed: int, position: int = 0):
+        self.count, self.seed, self.position = count, seed, position
+
+    def take(self, number: int) -> list[int]:
+        """Indices of the next prompts."""
+        taken: list[int] = []
+        while len(taken) < number:
+            number_of_pass, offset = divmod(self.position, self.count)
+            order = list(range(self.count))
+            random.Random(f"{self.seed}/{number_of_pass}").shuffle(order)
+            new = order[offset : offset + number - len(taken)]
+            taken += new
+            self.position += len(new)
+        return taken
+
+
+class RunningDeviation:
+    """Standard deviation of all scores so far, by Welford's sums; `state` is (count, mean, sum of squares)."""
+
+    def __init__(self, state: list[float] | None = None):
+        self.state = state or [0.0, 0.0, 0.0]
+
+    def add(self, values: torch.Tensor) -> None:
+        count, mean, squares = self.state
+        for value in values.double().tolist():
+            count += 1
+            delta = value - mean
+            mean += delta / count
+            squares += delta * (value - mean)
+        self.state = [count, mean, squares]
+
+    def value(self) -> float:
+        count, _, squares = self.state
+        return (squares / (count - 1)) ** 0.5 if count > 1 and squares > 0 else 1.0
