@@ -123,7 +123,7 @@ def _save(output: Path, outcome) -> None:
     if outcome.model is not None:
         from training.models import save_model
 
-        save_model(outcome.model, outcome.tokenizer, output / "model")
+        save_model(outcome.model, outcome.tokenizer, output / "model", tensors=outcome.tensors)
 
 
 def _end(log: EventLog, code: int, error: str | None) -> int:

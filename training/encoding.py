@@ -4,9 +4,10 @@ from collections.abc import Iterable, Sequence
 
 from training.batching import Example
 from training.chat import encode_completion, encode_prompt, truncate_prompt
-from training.config import ConfigError
+from training.config import ConfigError, TrainingConfig
 from training.events import EventLog
 from training.records import Message
+from training.splits import Split
 
 
 def encode_examples(
@@ -49,6 +50,18 @@ def encode_examples(
     if rows and not examples:
         raise ConfigError(f"{name}: every row's response is longer than max_length={max_length}; raise it")
     return examples
+
+
+def encode_pairs(tokenizer, split: Split, config: TrainingConfig, log: EventLog) -> tuple[list[Example], list[Example]]:
+    """(training, held-out) examples of preferences, the chosen response first."""
+    parts = []
+    for name, indices in (("training data", split.train), ("held-out data", split.heldout)):
+        rows = [
+            (index, row.messages, (row.chosen, row.rejected))
+            for index, row in zip(indices, split.of(indices), strict=True)
+        ]
+        parts.append(encode_examples(tokenizer, rows, max_length=config.max_length, log=log, name=name))
+    return parts[0], parts[1]
 
 
 def _first(indices: list[int]) -> str:

@@ -22,9 +22,17 @@ from training.errors import TrainingError, is_out_of_memory
 from training.events import EventLog
 from training.runtime import Runtime
 
+FAST_RATE = 0.02
+"""Peak learning rate of single numbers, which at a network's rate would stay where they began."""
+
 
 class Objective(torch.nn.Module):
-    """What the loop minimises: Σ loss / Σ weight over the examples of an optimizer batch."""
+    """What the loop minimises: Σ loss / Σ weight over the examples of an optimizer batch.
+
+    Parameters named in `fast` are single numbers on a scale of their own, learned at `FAST_RATE`.
+    """
+
+    fast: tuple[str, ...] = ()
 
     def weight(self, example: Example) -> float:
         """The example's share of the denominator: its tokens, or its weight as a pair."""
@@ -84,7 +92,7 @@ class Trainer:
         self.costs = [token_cost(example, self.shared) for example in self.examples]
         self.total = total_steps(len(self.examples), config)
         self.model = runtime.accelerator.prepare_model(self.objective) if runtime.processes > 1 else self.objective
-        self.optimizer = make_optimizer(self.model, config)
+        self.optimizer = make_optimizer(self.objective, config)
         self.best: dict = {}
         self.step = self._resume() if self.recipe else 0
         self.objective.train()
@@ -129,7 +137,7 @@ class Trainer:
     def _set_learning_rate(self) -> float:
         learning_rate = learning_rate_at(self.step, self.total, self.config)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group["scale"]
         return learning_rate
 
     def _accumulate_gradients(self, indices: list[int], window: Means) -> float:
@@ -285,12 +293,18 @@ def split(indices: Sequence[int], costs: Sequence[int], budget: int, processes: 
         number += processes
 
 
-def make_optimizer(model: torch.nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW on what is trained; weight decay on matrices only (norms, biases and heads' vectors keep their size)."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def make_optimizer(objective: Objective, config: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW on what is trained; weight decay on matrices only (norms, biases and single numbers keep their size)."""
+    trained = [(name, parameter) for name, parameter in objective.named_parameters() if parameter.requires_grad]
+    slow = [parameter for name, parameter in trained if name not in objective.fast]
     groups = [
-        {"params": [p for p in trained if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.dim() < 2], "weight_decay": 0.0},
+        {"params": [p for p in slow if p.dim() >= 2], "weight_decay": config.weight_decay, "scale": 1.0},
+        {"params": [p for p in slow if p.dim() < 2], "weight_decay": 0.0, "scale": 1.0},
+        {
+            "params": [parameter for name, parameter in trained if name in objective.fast],
+            "weight_decay": 0.0,
+            "scale": FAST_RATE / config.learning_rate if config.learning_rate else 0.0,
+        },
     ]
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],

@@ -1,8 +1,8 @@
 """Losses of supervised, reward-model and direct-preference training: pure functions, one value per item, unreduced.
 
 The loop divides a batch's sum by the weights of the whole optimizer batch, so that neither its split into parts nor the
-number of processes changes the result. Rewards and log-probabilities are (pairs,) float tensors, and so is what returns;
-`probability` is that of the label "chosen beats rejected": 1, the share of votes for it, or 1/2 where they are equal.
+number of processes changes the result. Rewards and log-probabilities are (pairs,) float tensors, and so is what
+returns; `probability` is that of "chosen beats rejected": 1, the share of votes for it, or 1/2 where they are equal.
 """
 
 import torch

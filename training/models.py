@@ -10,6 +10,7 @@ from pathlib import Path
 import huggingface_hub
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from training.chat import PLAIN_TEMPLATE
@@ -17,6 +18,8 @@ from training.config import ConfigError, TrainingConfig
 from training.files import fsync_tree, replace_directory
 
 transformers.logging.disable_progress_bar()
+
+HEADS = "heads.safetensors"
 
 # Reserved for padding by the families that have no pad token of their own set.
 _PAD_TOKENS = ("<|finetune_right_pad_id|>", "<pad>", "<|pad|>", "[PAD]")
@@ -119,14 +122,25 @@ def trained_model(model):
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
-def save_model(model, tokenizer, directory: str | os.PathLike) -> None:
-    """A plain Hugging Face directory in safetensors that appears by one rename, replacing an older one."""
+def load_heads(source: str) -> dict[str, torch.Tensor]:
+    """The further heads that lie beside a reward model of ours: "members" (heads, hidden), "criteria" (3, hidden)."""
+    path = Path(source) / HEADS
+    return load_file(path) if path.is_file() else {}
+
+
+def save_model(model, tokenizer, directory: str | os.PathLike, *, tensors: dict | None = None) -> None:
+    """A plain Hugging Face directory in safetensors that appears by one rename, replacing an older one.
+
+    `tensors` {file name: {name: tensor}} lie beside the weights, where a plain loader passes them by.
+    """
     directory = Path(directory)
     aside = directory.with_name(f".{directory.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     try:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
+        for name, values in (tensors or {}).items():
+            save_file(values, aside / name)
         fsync_tree(aside)
         replace_directory(aside, directory)
     finally:

@@ -7,14 +7,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from training.batching import Example, collate, plan_batches, token_cost
+from training.batching import Example
 from training.config import TrainingConfig
 from training.events import EventLog
+from training.inference import per_completion
 from training.logprobs import completion_logprobs, sum_per_completion
 from training.runtime import Runtime
 
 
-@torch.no_grad()
 def reference_logprobs(
     model,
     examples: Sequence[Example],
@@ -33,17 +33,12 @@ def reference_logprobs(
     if path.is_file():
         return load_file(path)["logprobs"]
     log.progress(0, 0, "reference log-probabilities")
-    table = torch.zeros(len(examples), len(examples[0].completions), device=runtime.device)
-    costs = [token_cost(example, shared) for example in examples]
-    was_training = model.training
-    model.eval()
-    for part in plan_batches(costs, config.tokens_per_batch)[runtime.rank :: runtime.processes]:
-        batch = collate([examples[index] for index in part], pad_id, shared=shared, device=runtime.device)
-        with runtime.autocast():
-            logprobs = sum_per_completion(completion_logprobs(model, batch), batch)
-        table[part] = logprobs.view(len(part), -1)
-    model.train(was_training)
-    table = runtime.accelerator.reduce(table, "sum").cpu()
+
+    def total_logprob(batch):
+        return sum_per_completion(completion_logprobs(model, batch), batch)
+
+    table = per_completion(total_logprob, examples, config, runtime, pad_id=pad_id, shared=shared)
+    table = table.view(len(examples), -1)
     if runtime.is_main:
         path.parent.mkdir(exist_ok=True)
         aside = path.with_suffix(".part")

@@ -13,3 +13,5 @@ class Outcome:
     metrics: dict = field(default_factory=dict)
     model: object = None
     tokenizer: object = None
+    tensors: dict = field(default_factory=dict)
+    """what lies beside the model's weights: {file name: {name: tensor}}"""

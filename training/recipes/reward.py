@@ -4,107 +4,227 @@ Bradley–Terry: P(y_w over y_l | x) = σ(r(x, y_w) − r(x, y_l)) (Ouyang et al
 scalar is read off at the response's last real token, its end-of-sequence token.
 """
 
+import math
+
 import torch
 
-from training import runtime
+from training import losses, runtime
 from training.batching import Example
+from training.calibration import baselines, calibration_error
 from training.encoding import encode_examples
 from training.events import EventLog
+from training.inference import per_completion
+from training.labels import Label, accuracy, label_of
 from training.logprobs import last_hidden, supports_shared_prefix, trunk_of
 from training.loop import Objective, Trainer
-from training.losses import bradley_terry_loss
-from training.models import load_reward_model, load_tokenizer, prepare_training, trained_model
+from training.models import HEADS, load_reward_model, load_tokenizer, prepare_training, trained_model
+from training.ranking import RankedGroup, rank_groups
 from training.recipes import Outcome
 from training.recipes.configs import RewardConfig
-from training.records import Preference
+from training.records import CRITERIA, Preference
 from training.splits import read_split
+
+# Responses whose rewards tell the mean and spread that the head is normalised to.
+_NORMALIZE_ON = 2000
 
 
 def run(config: RewardConfig, log: EventLog) -> Outcome:
     machine = runtime.start(config, log)
     split = read_split(config, "preferences", log)
     tokenizer = load_tokenizer(config.model)
-    model = prepare_training(load_reward_model(config.model, device=machine.device, seed=config.seed), config)
+    model = load_reward_model(config.model, device=machine.device, seed=config.seed)
+    model = prepare_training(model, config)
+    pad_id, shared = tokenizer.pad_token_id, supports_shared_prefix(model)
+
+    groups = {
+        group.index: group
+        for indices in (split.train, split.heldout)
+        for group in rank_groups([(index, split.rows[index]) for index in indices], config.group_responses)
+    }
     examples, heldout = (
         encode_examples(
             tokenizer,
-            [(i, row.messages, (row.chosen, row.rejected)) for i, row in zip(indices, split.of(indices), strict=True)],
+            [(index, groups[index].messages, groups[index].responses) for index in indices if index in groups],
             max_length=config.max_length,
             log=log,
             name=name,
         )
         for indices, name in ((split.train, "training data"), (split.heldout, "held-out data"))
     )
+    objective = RewardObjective(model, config, groups, split.rows)
     trainer = Trainer(
-        RewardObjective(model, split.rows, config),
-        examples,
-        config,
-        machine,
-        log,
-        pad_id=tokenizer.pad_token_id,
-        shared=supports_shared_prefix(model),
-        heldout=heldout,
-        recipe="reward",
+        objective, examples, config, machine, log, pad_id=pad_id, shared=shared, heldout=heldout, recipe="reward"
     )
-    metrics = trainer.run() | baselines(split.of(split.train), split.of(split.heldout))
-    metrics |= {"pairs": len(examples), "pairs_heldout": len(heldout)}
-    return Outcome(metrics, trained_model(model), tokenizer)
+    metrics = trainer.run()
+
+    def score(some: list[Example]) -> torch.Tensor:
+        return per_completion(objective.rewards, some, config, machine, pad_id=pad_id, shared=shared)
+
+    metrics |= _calibration(score(heldout), heldout, objective)
+    metrics |= baselines(split.of(split.train), split.of(split.heldout))
+    metrics |= {"pairs": len(split.train), "pairs_heldout": len(split.heldout)}
+    some = examples[:: math.ceil(len(examples) / _NORMALIZE_ON)]
+    mean, std = (float(value) for value in torch.std_mean(score(some))[::-1]) if config.normalize else (0.0, 1.0)
+    model, heads = objective.finish(mean, std or 1.0)
+    return Outcome(metrics, model, tokenizer, {HEADS: heads} if heads else {})
 
 
 class RewardObjective(Objective):
-    """Weighted mean over pairs of the Bradley–Terry loss. `rows` are found by an example's index."""
+    """Weighted mean over rows of the Bradley–Terry loss (or its relative with ties), and of the criteria's.
 
-    def __init__(self, model, rows: list[Preference], config: RewardConfig):
+    A batch's examples are groups of ranked responses, found again by their index. With several heads each has its own
+    loss, over rows drawn for it with replacement (bootstrap: a row counts Poisson(1) times), and the reward is the
+    heads' mean, which is itself a linear head.
+    """
+
+    def __init__(self, model, config: RewardConfig, groups: dict[int, RankedGroup], rows: list[Preference]):
         super().__init__()
-        self.model = model
-        margins = [margin_of(row, config) for row in rows]
-        weights = [row.weight for row in rows]
-        self.weights = weights
-        self.register_buffer("table", torch.tensor([margins, weights]).T.to(model.device), persistent=False)
+        self.model, self.ties, self.criteria_weight = model, config.ties, config.criteria_weight
+        self.groups = groups
+        self.labels = [
+            label_of(
+                row,
+                margin_better=config.margin_better,
+                margin_slightly_better=config.margin_slightly_better,
+            )
+            for row in rows
+        ]
+        device = model.device
+        columns = [(label.weight, label.probability, label.margin, label.tie) for label in self.labels]
+        self.register_buffer("table", torch.tensor(columns, dtype=torch.float32, device=device), persistent=False)
+        generator = torch.Generator().manual_seed(config.seed)
+        self.members = self.criteria = None
+        if config.heads > 1:
+            self.members = _head(model, config.heads, generator).to(device)
+            model.score.requires_grad_(False)
+            draws = torch.poisson(torch.ones(len(rows), config.heads), generator).to(device)
+            self.register_buffer("draws", draws, persistent=False)
+        if config.criteria_weight:
+            self.criteria = _head(model, len(CRITERIA), generator).to(device)
+            verdicts = torch.tensor([[_verdict(row, name) for name in CRITERIA] for row in rows], device=device)
+            self.register_buffer("verdicts", verdicts, persistent=False)
+        if self.ties != "half" and any(label.tie for label in self.labels):
+            self.tie_parameter = torch.nn.Parameter(torch.tensor(_first_tie_parameter(self.labels, self.ties)))
+            self.tie_parameter.data = self.tie_parameter.data.to(device)
+            self.fast = ("tie_parameter",)
+        else:
+            self.ties = "half"
 
     def weight(self, example: Example) -> float:
-        return self.weights[example.index]
+        return sum(self.labels[row].weight for _, _, row in self.groups[example.index].comparisons)
+
+    def rewards(self, batch) -> torch.Tensor:
+        """(completions,)"""
+        return self._overall(last_hidden(trunk_of(self.model), batch)).mean(-1)
 
     def forward(self, batch):
-        rewards = self.model.score(last_hidden(trunk_of(self.model), batch)).float().squeeze(-1)
-        chosen, rejected = rewards[0::2], rewards[1::2]
-        margin, weight = self.table[torch.tensor(batch.indices, device=rewards.device)].T
-        loss = weight * bradley_terry_loss(chosen, rejected, margin=margin)
-        right = (chosen > rejected).float() + 0.5 * (chosen == rejected).float()
-        pairs = len(chosen)
-        return loss.sum(), {
-            "accuracy": (right.sum(), pairs),
-            "margin": ((chosen - rejected).sum(), pairs),
-            "reward": (rewards.sum(), 2 * pairs),
+        hidden = last_hidden(trunk_of(self.model), batch)
+        chosen, rejected, rows = self._comparisons(batch)
+        weight, probability, margin, tie = self.table[rows].T
+        overall = self._overall(hidden)
+        of_rows = torch.stack(
+            [
+                self._loss(member[chosen], member[rejected], margin, probability, tie.bool())
+                for member in overall.unbind(-1)
+            ],
+            -1,
+        )
+        if self.members is not None:
+            of_rows = of_rows * self.draws[rows]
+        loss = (weight * of_rows.mean(-1)).sum()
+        reward = overall.mean(-1)
+        lead = reward[chosen] - reward[rejected]
+        metrics = {
+            "accuracy": accuracy(lead, probability),
+            "margin": (lead.sum(), len(lead)),
+            "reward": (reward.sum(), len(reward)),
         }
+        if self.criteria is not None:
+            of_criteria = self.criteria(hidden).float()
+            lead = of_criteria[chosen] - of_criteria[rejected]
+            verdict = self.verdicts[rows]
+            given = ~verdict.isnan()
+            per_criterion = losses.bradley_terry_loss(lead, torch.zeros_like(lead), probability=verdict.nan_to_num(0.5))
+            loss = loss + self.criteria_weight * (weight[:, None] * per_criterion * given).sum()
+            for place, name in enumerate(CRITERIA):
+                of_name = accuracy(lead[:, place], verdict[:, place].nan_to_num(0.5))
+                metrics[f"accuracy_{name}"] = of_name
+        return loss, metrics
+
+    @torch.no_grad()
+    def finish(self, mean: float, std: float):
+        """(a plain model whose rewards have spread 1, the further heads).
+
+        A plain head has no bias, so the mean cannot be taken off in it: config.reward_shift says what to subtract, and
+        config.reward_scale what to multiply a difference by to have Bradley–Terry's log-odds again.
+        """
+        model = trained_model(self.model)
+        heads = {}
+        if self.members is not None:
+            heads["members"] = (self.members.weight / std).cpu().contiguous()
+            model.score.weight.copy_(self.members.weight.mean(0, keepdim=True))
+        if self.criteria is not None:
+            heads["criteria"] = self.criteria.weight.detach().cpu().contiguous()
+        model.score.weight /= std
+        model.config.reward_shift, model.config.reward_scale = mean / std, std
+        return model, heads
+
+    def _overall(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(completions, hidden) → (completions, heads)"""
+        return (self.model.score if self.members is None else self.members)(hidden).float()
+
+    def _comparisons(self, batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(rows,) each: which completions of the batch are the chosen and the rejected one, and the row's index."""
+        triples, first = [], 0
+        for index in batch.indices:
+            group = self.groups[index]
+            triples += [(first + chosen, first + rejected, row) for chosen, rejected, row in group.comparisons]
+            first += len(group.responses)
+        return torch.tensor(triples, device=self.table.device).T
+
+    def _loss(self, chosen, rejected, margin, probability, tie):
+        if self.ties == "davidson":
+            return losses.davidson_loss(chosen, rejected, self.tie_parameter, tie=tie, probability=probability)
+        if self.ties == "rao_kupper":
+            return losses.rao_kupper_loss(chosen, rejected, self.tie_parameter, tie=tie, probability=probability)
+        return losses.bradley_terry_loss(chosen, rejected, margin=margin, probability=probability)
 
 
-def margin_of(row: Preference, config: RewardConfig) -> float:
-    """The row's own margin, or the one its strength stands for."""
-    if row.margin is not None:
-        return row.margin
-    return {"better": config.margin_better, "slightly_better": config.margin_slightly_better}.get(row.strength, 0.0)
+def _head(model, outputs: int, generator: torch.Generator) -> torch.nn.Linear:
+    """Linear, without bias, drawn from N(0, 1/(d+1))."""
+    size = model.config.get_text_config().hidden_size
+    head = torch.nn.Linear(size, outputs, bias=False)
+    with torch.no_grad():
+        head.weight.copy_(torch.randn(outputs, size, generator=generator) / math.sqrt(size + 1))
+    return head
 
 
-def baselines(train: list[Preference], heldout: list[Preference]) -> dict[str, float]:
-    """Held-out accuracy of two rules that understand nothing: the longer one wins; the majority's place wins.
+def _verdict(row: Preference, criterion: str) -> float:
+    verdict = (row.criteria or {}).get(criterion)
+    return {"chosen": 1.0, "rejected": 0.0, "tie": 0.5}.get(verdict, math.nan)
 
-    The place is the order of the two texts in the alphabet, which is blind to the label; which place wins is learned
-    from the training rows.
-    """
-    if not heldout:
+
+def _first_tie_parameter(labels: list[Label], ties: str) -> float:
+    """Where to begin: the value at which equal rewards tie as often as the rows do."""
+    share = min(0.9, sum(label.tie for label in labels) / len(labels))
+    if ties == "davidson":  # ν / (2 + ν) = share
+        return math.log(2 * share / (1 - share))
+    return math.log(math.log((1 + share) / (1 - share)))  # 1 − 2σ(−θ) = share
+
+
+def _calibration(rewards: torch.Tensor, heldout: list[Example], objective: RewardObjective) -> dict[str, float]:
+    """How far σ(lead) is from the share of labels that agree, over decided held-out rows."""
+    confidence, agrees, first = [], [], 0
+    for example in heldout:
+        group = objective.groups[example.index]
+        for chosen, rejected, row in group.comparisons:
+            label = objective.labels[row]
+            if label.probability == 0.5:
+                continue
+            sure = float(torch.sigmoid(rewards[first + chosen] - rewards[first + rejected]))
+            confidence.append(max(sure, 1 - sure))
+            agrees.append(label.probability if sure >= 0.5 else 1 - label.probability)
+        first += len(group.responses)
+    if not confidence:
         return {}
-    first_wins = _share(train, lambda row: row.chosen < row.rejected, lambda row: row.chosen == row.rejected)
-    first_wins_heldout = _share(heldout, lambda row: row.chosen < row.rejected, lambda row: row.chosen == row.rejected)
-    return {
-        "length_baseline_heldout": _share(
-            heldout,
-            lambda row: len(row.chosen) > len(row.rejected),
-            lambda row: len(row.chosen) == len(row.rejected),
-        ),
-        "majority_baseline_heldout": first_wins_heldout if first_wins >= 0.5 else 1 - first_wins_heldout,
-    }
-
-
-def _share(rows, true, undecided) -> float:
-    return sum(1.0 if true(row) else 0.5 if undecided(row) else 0.0 for row in rows) / len(rows)
+    return {"calibration_error_heldout": calibration_error(torch.tensor(confidence), torch.tensor(agrees))}
