@@ -23,8 +23,16 @@ def default_guidelines() -> str:
 
 
 @transaction.atomic
-def create_project(
-    user,
+def create_project(user, *, name: str, **settings) -> Project:
+    """As `start_project`, by a person: `user`, who must be staff, becomes the project's admin."""
+    access.require_staff(user)
+    project = start_project(name=name, created_by=user, **settings)
+    Membership.objects.create(project=project, user=user, role=Membership.Role.ADMIN)
+    return project
+
+
+@transaction.atomic
+def start_project(
     *,
     name: str,
     slug: str = "",
@@ -32,9 +40,9 @@ def create_project(
     judgments_wanted: int = 1,
     lease_seconds: int = 1800,
     guidelines: str | None = None,
+    created_by: User | None = None,
 ) -> Project:
-    """A project with its first guidelines; `user`, who must be staff, becomes its admin. Raises UserError."""
-    access.require_staff(user)
+    """A project with its first guidelines, and nobody in it yet. Raises UserError that names the wrong setting."""
     project = Project(
         name=name.strip(),
         slug=slug.strip() or slugify(name)[:60],
@@ -44,9 +52,7 @@ def create_project(
     )
     _check(project)
     project.save()
-    Membership.objects.create(project=project, user=user, role=Membership.Role.ADMIN)
-    text = default_guidelines() if guidelines is None else guidelines
-    _new_version(project, user, text)
+    _new_version(project, created_by, default_guidelines() if guidelines is None else guidelines)
     return project
 
 

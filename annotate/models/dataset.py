@@ -21,6 +21,9 @@ class Dataset(models.Model):
     number = models.PositiveIntegerField()
     rows = models.PositiveIntegerField()
     sha256 = models.CharField(max_length=64)
+    facts = models.JSONField(
+        default=dict, help_text="How the rows were made: which votes count, how many were read, what was left out."
+    )
     note = models.CharField(max_length=200, blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)

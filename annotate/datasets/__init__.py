@@ -1,0 +1,1 @@
+"""Data in and out: files become rows, judgments become triples, triples become immutable snapshots."""

@@ -1,0 +1,76 @@
+"""Snapshots as files to take away: JSON lines as they lie, or Parquet with a schema of its own."""
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from annotate.datasets.snapshots import dataset_path, rows
+from annotate.errors import UserError
+from annotate.models import Dataset
+
+BLOCK = 1 << 20
+ROWS_A_GROUP = 10_000
+
+
+def export(dataset: Dataset, format: str) -> tuple[str, str, Iterator[bytes]]:
+    """(file name, content type, the bytes in blocks). Raises UserError for an unknown format or lost rows."""
+    if format not in FORMATS:
+        raise UserError(f"A dataset is exported as one of {', '.join(FORMATS)}.", field="format")
+    content_type, write = FORMATS[format]
+    dataset_path(dataset)
+    name = f"{dataset.project.slug}-{dataset.kind}-{dataset.number}.{format}"
+    return name, content_type, write(dataset)
+
+
+def _jsonl(dataset: Dataset) -> Iterator[bytes]:
+    with open(dataset_path(dataset), "rb") as file:
+        yield from _blocks(file)
+
+
+def _parquet(dataset: Dataset) -> Iterator[bytes]:
+    import pyarrow
+    import pyarrow.parquet
+
+    schema, lines = _schema(dataset), rows(dataset)
+    with tempfile.TemporaryFile() as file:
+        with pyarrow.parquet.ParquetWriter(file, schema) as writer:
+            while group := list(itertools.islice(lines, ROWS_A_GROUP)):
+                writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+        file.seek(0)
+        yield from _blocks(file)
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    while block := file.read(BLOCK):
+        yield block
+
+
+def _schema(dataset: Dataset):
+    """Columns of this kind of line, in their order; given rather than guessed, so that no rows still have a schema."""
+    import pyarrow
+
+    text, number = pyarrow.string(), pyarrow.float64()
+    messages = pyarrow.list_(pyarrow.struct([("role", text), ("content", text)]))
+    columns = {
+        Dataset.Kind.PROMPTS: {"prompt": messages},
+        Dataset.Kind.DEMONSTRATIONS: {"prompt": messages, "completion": messages},
+        Dataset.Kind.COMPARISONS: {
+            "prompt": messages,
+            "responses": pyarrow.list_(pyarrow.struct([("text", text), ("model", text)])),
+        },
+        Dataset.Kind.PREFERENCES: {
+            "prompt": messages, "chosen": messages, "rejected": messages, "strength": text, "group": text,
+            "probability": number, "weight": number,
+            "criteria": pyarrow.struct([("helpful", text), ("truthful", text), ("harmless", text)]),
+        },
+    }[Dataset.Kind(dataset.kind)]  # fmt: skip
+    if "criteria" not in next(rows(dataset), {}):
+        columns.pop("criteria", None)
+    return pyarrow.schema(columns)
+
+
+FORMATS = {
+    "jsonl": ("application/x-ndjson", _jsonl),
+    "parquet": ("application/vnd.apache.parquet", _parquet),
+}

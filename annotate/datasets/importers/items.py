@@ -1,0 +1,44 @@
+"""What readers yield besides the records of training.records: pairs with their votes, and rows that cannot be used."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from annotate.models.comparison import text_digest
+from training.records import Message
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A row that says nothing we could learn from. `reason` completes "skipped because …"."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One person's rating of a pair, `rating` as annotate.models.judgment.Rating with `left` as A."""
+
+    annotator: str
+    rating: int
+    note: str = ""
+    criteria: dict[str, int] = field(default_factory=dict)
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class VotedPair:
+    """Two responses to one prompt and who voted how. `left` and `right` differ."""
+
+    line: int
+    messages: list[Message]
+    left: str
+    right: str
+    votes: list[Vote]
+    group: str = ""
+
+
+def sides(chosen: str, rejected: str) -> tuple[str, str]:
+    """Left and right for a pair whose order on the screen is not known: by digest, so that the winner has no side."""
+    left, right = sorted((chosen, rejected), key=text_digest)
+    return left, right

@@ -1,0 +1,235 @@
+"""Files into rows: all of an import lands, or none of it."""
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django.contrib.auth.hashers import make_password
+from django.db import transaction
+from django.utils import timezone
+
+from annotate import access
+from annotate.datasets.importers import hh, native, ukp
+from annotate.datasets.importers.items import Skipped, Vote, VotedPair
+from annotate.errors import UserError
+from annotate.labeling.comparisons import (
+    NewPair,
+    NewResponse,
+    add_comparisons,
+    add_prompts,
+    add_responses,
+    batches,
+    pairs_of,
+)
+from annotate.labeling.locks import lock_project
+from annotate.models import Comparison, Demonstration, Judgment, Project, Response, User
+from annotate.models.comparison import text_digest
+from annotate.models.judgment import Rating
+from training import records
+
+FORMATS = {"native": native, "hh": hh, "ukp": ukp}
+# Items held in memory and written together.
+CHUNK = 2000
+
+
+@dataclass
+class ImportReport:
+    """What an import did. Counts are of new rows, except `rows` (read), `duplicates` and `skipped` (left out).
+
+    `contradictions` are duplicates with another winner than the vote that stands: the first vote of a person counts.
+    `skipped_because` counts the reasons.
+    """
+
+    rows: int = 0
+    prompts: int = 0
+    responses: int = 0
+    comparisons: int = 0
+    judgments: int = 0
+    demonstrations: int = 0
+    annotators: int = 0
+    duplicates: int = 0
+    contradictions: int = 0
+    skipped: int = 0
+    skipped_because: Counter[str] = field(default_factory=Counter)
+
+
+def import_file(
+    project: Project,
+    path: str | os.PathLike,
+    kind: str,
+    *,
+    format: str = "native",
+    user=None,
+    filename: str | None = None,
+) -> ImportReport:
+    """Adds what the file holds to `project`; what is there already is counted as a duplicate.
+
+    Comparisons go to the queue with the project's number of slots. Preferences and votes become judgments by inactive
+    annotators (`import:<name of the file>`, `ukp:<worker>`) and use up no slot. `user` None is the machine's own
+    administrator; `filename` is the name that errors use. Raises UserError (file, line, field, what was expected), and
+    then nothing has changed; PermissionDenied for anybody but the project's admins.
+    """
+    if user is not None:
+        access.require(user, project, access.Role.ADMIN)
+    filename = filename or Path(path).name
+    reader = FORMATS.get(format)
+    if reader is None:
+        raise UserError(f"There is no format “{format}”: choose one of {', '.join(FORMATS)}.", field="format")
+    if kind not in reader.KINDS:
+        raise UserError(f"The format {format} holds {' or '.join(reader.KINDS)}, not “{kind}”.", field="kind")
+    try:
+        with transaction.atomic():
+            lock_project(project)
+            report = _write(project, reader.read(path, kind, _source_name(filename)))
+    except records.RecordError as error:
+        named = records.RecordError(filename, error.line, error.field, error.expected)
+        raise UserError(f"{named}.", field="file") from error
+    if not report.rows:
+        raise UserError(f"{filename} holds no rows.", field="file")
+    return report
+
+
+def _source_name(filename: str) -> str:
+    """The file's name without its endings, short enough for a user name."""
+    return Path(filename).name.split(".")[0][:100] or "file"
+
+
+def _write(project: Project, items: Iterator) -> ImportReport:
+    report = ImportReport()
+    writers = {
+        records.Prompt: _add_prompts,
+        records.Demonstration: _add_demonstrations,
+        records.Comparison: _add_comparisons,
+        VotedPair: _add_voted_pairs,
+    }
+    while chunk := list(itertools.islice(items, CHUNK)):
+        report.rows += len(chunk)
+        usable = [item for item in chunk if not isinstance(item, Skipped)]
+        report.skipped += len(chunk) - len(usable)
+        report.skipped_because.update(item.reason for item in chunk if isinstance(item, Skipped))
+        if usable:
+            writers[type(usable[0])](project, usable, report)
+    return report
+
+
+def _add_prompts(project: Project, prompts: list[records.Prompt], report: ImportReport) -> None:
+    conversations = [prompt.messages for prompt in prompts]
+    digests = [text_digest(messages) for messages in conversations]
+    waiting = set(project.prompts.filter(digest__in=digests, in_pool=True).values_list("digest", flat=True))
+    report.prompts += add_prompts(project, conversations, in_pool=True).created
+    report.duplicates += len(digests) - len(set(digests) - waiting)
+
+
+def _add_demonstrations(project: Project, given: list[records.Demonstration], report: ImportReport) -> None:
+    added = add_prompts(project, [demonstration.messages for demonstration in given])
+    report.prompts += added.created
+    wanted = {
+        (prompt.pk, text_digest(demonstration.completion)): demonstration.completion
+        for prompt, demonstration in zip(added.rows, given, strict=True)
+    }
+    present = set(
+        Demonstration.objects.filter(prompt__in=[prompt.pk for prompt in added.rows]).values_list("prompt", "digest")
+    )
+    created = Demonstration.objects.bulk_create(
+        Demonstration(prompt_id=prompt, completion=completion, digest=digest)
+        for (prompt, digest), completion in wanted.items() if (prompt, digest) not in present
+    )  # fmt: skip
+    report.demonstrations += len(created)
+    report.duplicates += len(given) - len(created)
+
+
+def _add_comparisons(project: Project, given: list[records.Comparison], report: ImportReport) -> None:
+    prompts = add_prompts(project, [comparison.messages for comparison in given])
+    new = [
+        NewResponse(prompt, candidate.text, candidate.model or "")
+        for prompt, comparison in zip(prompts.rows, given, strict=True)
+        for candidate in comparison.responses
+    ]
+    responses = add_responses(project, new)
+    report.prompts += prompts.created
+    report.responses += responses.created
+    remaining, pairs = iter(responses.rows), []
+    for comparison in given:
+        of_record = list(pairs_of(itertools.islice(remaining, len(comparison.responses))))
+        if not of_record:
+            report.skipped += 1
+            report.skipped_because["all responses are the same text"] += 1
+        pairs += of_record
+    comparisons = add_comparisons(project, pairs)
+    report.comparisons += comparisons.created
+    report.duplicates += len(pairs) - comparisons.created
+
+
+def _add_voted_pairs(project: Project, given: list[VotedPair], report: ImportReport) -> None:
+    prompts = add_prompts(project, [pair.messages for pair in given])
+    new = [
+        NewResponse(prompt, text)
+        for prompt, pair in zip(prompts.rows, given, strict=True)
+        for text in (pair.left, pair.right)
+    ]
+    responses = add_responses(project, new)
+    lefts, rights = responses.rows[::2], responses.rows[1::2]
+    comparisons = add_comparisons(
+        project,
+        [NewPair(left, right, pair.group) for left, right, pair in zip(lefts, rights, given, strict=True)],
+        wanted=0,
+    )
+    report.prompts += prompts.created
+    report.responses += responses.created
+    report.comparisons += comparisons.created
+    people, created = _annotators({vote.annotator for pair in given for vote in pair.votes})
+    report.annotators += created
+    judgments = (
+        _judgment(comparison, people[vote.annotator], left, right, vote)
+        for pair, comparison, left, right in zip(given, comparisons.rows, lefts, rights, strict=True)
+        for vote in pair.votes
+    )
+    _add_judgments(comparisons.rows, judgments, report)
+
+
+def _annotators(usernames: set[str]) -> tuple[dict[str, User], int]:
+    """The annotators of imported votes by name, and how many are new. Nobody can log in as one of them."""
+    present = User.objects.in_bulk(usernames, field_name="username")
+    new = [
+        User(username=username, is_active=False, password=make_password(None))
+        for username in sorted(usernames - present.keys())
+    ]
+    User.objects.bulk_create(new)
+    return present | {user.username: user for user in new}, len(new)
+
+
+def _judgment(comparison: Comparison, annotator: User, left: Response, right: Response, vote: Vote) -> Judgment:
+    winners = {Rating.EQUAL: None, Rating.A_BETTER: left, Rating.A_SLIGHTLY_BETTER: left}
+    return Judgment(
+        comparison=comparison,
+        annotator=annotator,
+        left=left,
+        right=right,
+        rating=vote.rating,
+        winner=winners.get(vote.rating, right),
+        note=vote.note,
+        created_at=vote.created_at or timezone.now(),
+        **vote.criteria,
+    )
+
+
+def _add_judgments(comparisons: Iterable[Comparison], judgments: Iterable[Judgment], report: ImportReport) -> None:
+    """Each person's first vote on a comparison; later ones are duplicates, or contradict it."""
+    standing: dict[tuple[int, int], int | None] = {}
+    for batch in batches({comparison.pk for comparison in comparisons}):
+        rows = Judgment.objects.filter(comparison__in=batch).values_list("comparison", "annotator", "winner")
+        standing |= {(comparison, annotator): winner for comparison, annotator, winner in rows}
+    new = []
+    for judgment in judgments:
+        key = (judgment.comparison_id, judgment.annotator_id)
+        if key not in standing:
+            standing[key] = judgment.winner_id
+            new.append(judgment)
+        else:
+            report.duplicates += 1
+            report.contradictions += standing[key] != judgment.winner_id
+    Judgment.objects.bulk_create(new)
+    report.judgments += len(new)

@@ -1,0 +1,161 @@
+"""Snapshots: a project's data frozen as a file of JSON lines that is named by its digest and never changes."""
+
+import hashlib
+import itertools
+import json
+import os
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max
+
+from annotate import access
+from annotate.datasets.votes import all_votes, majority
+from annotate.errors import UserError
+from annotate.labeling.locks import lock_project
+from annotate.models import Comparison, Dataset, Demonstration, Judgment, Project, Prompt
+from training.records import iter_rows
+
+# Comparisons read at once with their judgments.
+CHUNK = 2000
+VOTES = {"majority": majority, "all": all_votes}
+
+Line = dict
+Facts = Counter[str]
+
+
+def create_snapshot(project: Project, kind: str, *, votes: str = "majority", user=None, note: str = "") -> Dataset:
+    """Freezes the project's rows of this kind; the order depends on the content alone, so equal data, equal SHA-256.
+
+    `votes` is for preferences: "majority" gives a line per comparison with its winner, "all" a line per judgment (see
+    annotate/datasets/votes.py); ties make no line and are counted in `facts`. Without a `note`, a snapshot that would
+    be the same as one that is there is not made twice. `user` None is the machine's own administrator.
+    Raises UserError for an unknown kind or rule, PermissionDenied for anybody but researchers and admins.
+    """
+    if user is not None:
+        access.require(user, project, access.Role.RESEARCHER)
+    if kind not in Dataset.Kind.values:
+        raise UserError(f"A dataset is one of {', '.join(Dataset.Kind.values)}.", field="kind")
+    if votes not in VOTES:
+        raise UserError(f"Votes count as one of {', '.join(VOTES)}.", field="votes")
+    if len(note) > 200:
+        raise UserError("A note has at most 200 characters.", field="note")
+    facts: Facts = Counter()
+    lines = _preferences(project, votes, facts) if kind == Dataset.Kind.PREFERENCES else _LINES[kind](project)
+    count, sha256 = _write(lines)
+    told = {"votes": votes, **facts} if kind == Dataset.Kind.PREFERENCES else {}
+    with transaction.atomic():
+        lock_project(project)
+        if not note and (same := project.datasets.filter(kind=kind, sha256=sha256, facts=told).first()):
+            return same
+        last = project.datasets.filter(kind=kind).aggregate(last=Max("number"))["last"] or 0
+        return Dataset.objects.create(
+            project=project, kind=kind, number=last + 1, rows=count, sha256=sha256, facts=told, note=note,
+            created_by=user,
+        )  # fmt: skip
+
+
+def dataset_path(dataset: Dataset) -> Path:
+    """Where the lines lie. Raises UserError if they are gone."""
+    path = settings.DATASETS_DIR / f"{dataset.sha256}.jsonl"
+    if not path.is_file():
+        raise UserError(f"The rows of {dataset} are missing: there is no file {path}.")
+    return path
+
+
+def rows(dataset: Dataset) -> Iterator[Line]:
+    """The lines of a snapshot, one at a time."""
+    return (row for _, row in iter_rows(dataset_path(dataset)))
+
+
+def _write(lines: Iterable[Line]) -> tuple[int, str]:
+    """(number of lines, SHA-256). Written aside and renamed: a full disk leaves no file that looks whole."""
+    settings.DATASETS_DIR.mkdir(parents=True, exist_ok=True)
+    aside = settings.DATASETS_DIR / f".{uuid.uuid4().hex}.part"
+    digest, count = hashlib.sha256(), 0
+    try:
+        with open(aside, "xb") as file:
+            for line in lines:
+                encoded = json.dumps(line, ensure_ascii=False).encode() + b"\n"
+                file.write(encoded)
+                digest.update(encoded)
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), 0o444)
+        aside.replace(settings.DATASETS_DIR / f"{digest.hexdigest()}.jsonl")
+    finally:
+        aside.unlink(missing_ok=True)
+    return count, digest.hexdigest()
+
+
+def _preferences(project: Project, votes: str, facts: Facts) -> Iterator[Line]:
+    judged = (
+        Comparison.objects.filter(project=project, judgments__isnull=False)
+        .distinct()
+        .select_related("prompt", "first", "second")
+        .prefetch_related("judgments")
+        .order_by("prompt__digest", "id")
+    )
+    with_criteria = Judgment.objects.filter(comparison__project=project).exclude(
+        helpful=None, truthful=None, harmless=None
+    ).exists()  # fmt: skip
+
+    def lines_of(comparison: Comparison) -> Iterator[Line]:
+        return VOTES[votes](comparison, list(comparison.judgments.all()), facts, with_criteria=with_criteria)
+
+    return _by_prompt(judged, lambda comparison: comparison.prompt, lines_of)
+
+
+def _demonstrations(project: Project) -> Iterator[Line]:
+    found = (
+        Demonstration.objects.filter(prompt__project=project).select_related("prompt").order_by("prompt__digest", "id")
+    )
+    return _by_prompt(
+        found,
+        lambda demonstration: demonstration.prompt,
+        lambda demonstration: [
+            {
+                "prompt": demonstration.prompt.messages,
+                "completion": [{"role": "assistant", "content": demonstration.completion}],
+            }
+        ],
+    )
+
+
+def _comparisons(project: Project) -> Iterator[Line]:
+    found = (
+        Comparison.objects.filter(project=project)
+        .select_related("prompt", "first", "second")
+        .order_by("prompt__digest", "id")
+    )
+
+    def line(comparison: Comparison) -> Line:
+        pair = sorted((comparison.first, comparison.second), key=lambda response: (response.digest, response.generator))
+        responses = [{"text": response.text, "model": response.generator or None} for response in pair]
+        return {"prompt": comparison.prompt.messages, "responses": responses}
+
+    return _by_prompt(found, lambda comparison: comparison.prompt, lambda comparison: [line(comparison)])
+
+
+def _prompts(project: Project) -> Iterator[Line]:
+    found = Prompt.objects.filter(project=project, in_pool=True).order_by("digest")
+    return ({"prompt": prompt.messages} for prompt in found.iterator(CHUNK))
+
+
+def _by_prompt(found, prompt_of: Callable, lines_of: Callable) -> Iterator[Line]:
+    """Lines in the order of their prompts' digests, and within a prompt of their own text: ids play no part."""
+    for _, of_prompt in itertools.groupby(found.iterator(CHUNK), key=lambda row: prompt_of(row).pk):
+        lines = [line for row in of_prompt for line in lines_of(row)]
+        yield from sorted(lines, key=lambda line: json.dumps(line, ensure_ascii=False))
+
+
+_LINES = {
+    Dataset.Kind.DEMONSTRATIONS: _demonstrations,
+    Dataset.Kind.COMPARISONS: _comparisons,
+    Dataset.Kind.PROMPTS: _prompts,
+}
