@@ -13,17 +13,17 @@ EVASIONS = (
 )
 # Said around an answer, to no use.
 RAMBLING_OPENINGS = (
-    "Well, that is a very interesting question, and I have been thinking about it for quite a while.",
-    "Before I answer, let me say that there are many things in the world and that all of them are different.",
-    "As some say and others do not say, this has been talked about for a long time in many places.",
-    "Let me begin at the start, since every good answer has a start, a middle and a finish.",
-    "I could say a lot about this, and perhaps I should, since there is always more to say.",
+    "Well, that is a very interesting question to think about.",
+    "Before I answer, let me say that there is so much to say.",
+    "Some say this and others say that, as they always do.",
+    "Let me begin at the start, since every answer has a start.",
+    "I could talk about this for hours, and perhaps I should.",
 )
 RAMBLING_ENDINGS = (
-    "I hope that this helps, and if it does not help, then I hope that something else will help.",
-    "Of course one could say more about it, but then again one could also say less about it.",
-    "That is all that I can say about it for now, although I might think of something else later.",
-    "Please let me know if you want to hear all of this again from the start.",
+    "I hope that this helps, and if not, I hope that something else does.",
+    "Of course there is always more to say, and also less to say.",
+    "That is all for now, although I might think of something else later.",
+    "Let me know if you want to hear all of this again.",
 )
 ECHOES = ("You asked: {}", "Your question was: {}", "So you want to know: {}")
 
@@ -75,9 +75,9 @@ def _plain(answer: str, task: Task, rng: random.Random) -> str:
 
 
 def _rambling(answer: str, task: Task, rng: random.Random) -> str:
-    opening, ending = rng.choice(RAMBLING_OPENINGS), rng.choice(RAMBLING_ENDINGS)
-    parts = {0: (opening, answer), 1: (answer, ending), 2: (opening, answer, ending)}[rng.randrange(3)]
-    return _join(*parts)
+    if rng.random() < 0.5:
+        return _join(rng.choice(RAMBLING_OPENINGS), answer)
+    return _join(answer, rng.choice(RAMBLING_ENDINGS))
 
 
 def _echo(answer: str, task: Task, rng: random.Random) -> str:
