@@ -24,7 +24,8 @@ def save(output: str | os.PathLike, step: int, tensors: dict[str, torch.Tensor],
     root = Path(output) / "checkpoints"
     root.mkdir(exist_ok=True)
     target, aside = root / f"step-{step}", root / f".step-{step}.part"
-    shutil.rmtree(aside, ignore_errors=True)
+    for left_by_a_killed_run in root.glob(".step-*"):
+        shutil.rmtree(left_by_a_killed_run, ignore_errors=True)
     try:
         aside.mkdir()
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, aside / TENSORS)
