@@ -51,7 +51,10 @@ RECIPES: dict[str, SiteRecipe] = {
         data=(PROMPTS, DEMONSTRATIONS, PREFERENCES),
         data_setting="prompts",
         needs_reward_model=True,
-        form={"samples": 8, "keep": "per_prompt", "temperature": 1.0, "epochs": 2, "learning_rate": 3e-4, "seed": 0},
+        form={
+            "samples": 8, "keep": "per_prompt", "rounds": 1, "temperature": 1.0, "max_tokens": 64, "epochs": 2,
+            "learning_rate": 3e-4, "seed": 0,
+        },
     ),
     "ppo": SiteRecipe(
         title="PPO",
@@ -59,7 +62,10 @@ RECIPES: dict[str, SiteRecipe] = {
         data=(PROMPTS, DEMONSTRATIONS, PREFERENCES),
         data_setting="prompts",
         needs_reward_model=True,
-        form={"steps": 60, "kl_coefficient": 0.05, "learning_rate": 1e-4, "temperature": 1.0, "seed": 0},
+        form={
+            "steps": 60, "prompts_per_step": 32, "samples": 4, "beta": 0.05, "learning_rate": 1e-4,
+            "value_learning_rate": 1e-4, "temperature": 1.0, "max_tokens": 64, "seed": 0,
+        },
     ),
     "dpo": SiteRecipe(
         title="DPO",
@@ -124,14 +130,14 @@ def checked_params(name: str, params: dict) -> dict:
         if key in settings and _is_the_sites(settings[key]):
             raise UserError(f"{key} is set by the site: choose a dataset or a model of the project instead.", field=key)
     given = {**recipe.form, **params}
+    if "heldout" in given:
+        _check_share(given["heldout"])
     placeholders = {key: key for key, setting in settings.items() if setting["required"]}
     try:
         config = resolve(name, None, {**given, **placeholders})
     except ConfigError as error:
         named = re.match(r"(\w+)=", str(error)) or re.search(r"has no setting (\w+)", str(error))
         raise UserError(str(error), field=named and named.group(1)) from None
-    if "heldout" in given:
-        _check_share(given["heldout"])
     return {key: getattr(config, key) for key in given}
 
 

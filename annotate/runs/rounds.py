@@ -120,10 +120,16 @@ def _read_answers(opened: Round) -> list[tuple[list[dict], list[str]]]:
     try:
         for line, row in iter_rows(path):
             prompt = parse_record(row, "prompts", path, line)
-            texts = [response.get("text") for response in row.get("responses") or [] if isinstance(response, dict)]
-            if not texts or not all(isinstance(text, str) for text in texts):
-                raise RecordError(path, line, "responses", 'a list of {"text": …}')
-            answers.append((prompt.messages, [text for text in texts if text.strip()]))
+            answers.append((prompt.messages, _texts(row, path, line)))
     except RecordError as error:
         raise UserError(f"The answers of this round cannot be read. {error}") from error
     return answers
+
+
+def _texts(row: dict, path, line: int) -> list[str]:
+    """A prompt may have fewer answers than asked for, or none."""
+    try:
+        texts = [response["text"].strip() for response in row["responses"]]
+    except (KeyError, TypeError, AttributeError):
+        raise RecordError(path, line, "responses", 'a list of {"text": …}') from None
+    return [text for text in texts if text]

@@ -1,0 +1,132 @@
+"""Start, cancel, resume and retry a run. Everything that can be refused is refused here, before it is queued."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from annotate.access import require
+from annotate.datasets.snapshots import create_snapshot
+from annotate.errors import UserError
+from annotate.models import Dataset, Membership, ModelVersion, Project, Run
+from annotate.runs.claim import dispatch
+from annotate.runs.directory import model_path
+from annotate.runs.recipes import SiteRecipe, checked_params, site_recipe
+
+WHAT_IS_MISSING = {
+    Dataset.Kind.PREFERENCES: "There are no preferences yet: let annotators judge comparisons, or import preferences.",
+    Dataset.Kind.DEMONSTRATIONS: "There are no demonstrations yet: import some.",
+    Dataset.Kind.PROMPTS: "There are no prompts yet: import some.",
+}
+
+
+def create_run(
+    project: Project,
+    recipe: str,
+    *,
+    user,
+    params: dict,
+    dataset: Dataset | None = None,
+    base_model: ModelVersion | None = None,
+    reward_model: ModelVersion | None = None,
+    title: str = "",
+) -> Run:
+    """Queue a run. `user` None is the machine's own administrator (a management command).
+
+    Without a dataset the project's data of the usual kind is frozen now; without models the promoted ones are taken.
+    Raises UserError with the field that is wrong, PermissionDenied for anybody but the project's admins.
+    """
+    if user is not None:
+        require(user, project, Membership.Role.ADMIN)
+    offer = site_recipe(recipe)
+    params = checked_params(recipe, params)
+    base_model = _checked_model(project, base_model or project.policy, offer.base, "base_model")
+    if offer.needs_reward_model:
+        reward_model = _checked_model(project, reward_model or project.reward_model, ("reward",), "reward_model")
+    elif reward_model is not None:
+        raise UserError(f"{offer.title} takes no reward model.", field="reward_model")
+    dataset = _checked_dataset(project, offer, dataset or _snapshot(project, offer, user))
+    with transaction.atomic():
+        run = Run.objects.create(
+            project=project,
+            recipe=recipe,
+            title=title.strip(),
+            params=params,
+            dataset=dataset,
+            base_model=base_model,
+            reward_model=reward_model,
+            created_by=user,
+        )
+        dispatch(run.pk)
+    return run
+
+
+def request_cancel(run: Run, user=None) -> None:
+    """A queued run is cancelled at once; a running one within seconds, after a checkpoint. A finished one stays."""
+    _require_admin(run, user)
+    waiting = Run.objects.filter(pk=run.pk, state=Run.State.QUEUED)
+    if not waiting.update(state=Run.State.CANCELLED, finished_at=timezone.now()):
+        Run.objects.filter(pk=run.pk, state=Run.State.RUNNING).update(cancel_requested=True)
+    run.refresh_from_db()
+
+
+def resume(run: Run, user=None) -> None:
+    """Queue a failed or cancelled run again, to go on from its newest checkpoint. Raises UserError for any other."""
+    _require_admin(run, user)
+    with transaction.atomic():
+        stopped = Run.objects.filter(pk=run.pk, state__in=[Run.State.FAILED, Run.State.CANCELLED])
+        if not stopped.update(
+            state=Run.State.QUEUED, attempt=0, cancel_requested=False, error="", finished_at=None, dispatched_at=None
+        ):
+            raise UserError("Only a failed or cancelled run can be resumed.")
+        dispatch(run.pk)
+    run.refresh_from_db()
+
+
+def retry(run: Run, user=None) -> Run:
+    """A new run with the same settings, data and models, from the start. Raises UserError while this one goes on."""
+    if not run.is_finished:
+        raise UserError("This run has not finished; cancel it first.")
+    if hasattr(run, "round"):
+        raise UserError("A round is not run twice: resume this run, or start a new round.")
+    return create_run(
+        run.project, run.recipe, user=user, params=run.params, dataset=run.dataset, base_model=run.base_model,
+        reward_model=run.reward_model, title=run.title,
+    )
+
+
+def _require_admin(run: Run, user) -> None:
+    if user is not None:
+        require(user, run.project, Membership.Role.ADMIN)
+
+
+def _checked_model(project: Project, model: ModelVersion | None, kinds: tuple, field: str) -> ModelVersion:
+    if model is None:
+        need = "a reward model: train one first" if field == "reward_model" else "a base model: add or train one first"
+        raise UserError(f"This needs {need}.", field=field)
+    if model.project_id != project.pk:
+        raise UserError(f"The model {model.name} belongs to another project.", field=field)
+    if model.kind not in kinds:
+        raise UserError(f"The model {model.name} is a {model.kind} model; needed is a {kinds[0]} model.", field=field)
+    model_path(model)
+    return model
+
+
+def _snapshot(project: Project, offer: SiteRecipe, user) -> Dataset:
+    """The project's data as it is now. An empty snapshot is taken back, so that a refusal leaves nothing behind."""
+    began = timezone.now()
+    dataset = create_snapshot(project, offer.data[0], user=user)
+    if not dataset.rows and dataset.created_at >= began:
+        dataset.delete()
+        raise UserError(WHAT_IS_MISSING[dataset.kind], field="dataset")
+    return dataset
+
+
+def _checked_dataset(project: Project, offer: SiteRecipe, dataset: Dataset) -> Dataset:
+    if dataset.project_id != project.pk:
+        raise UserError(f"The dataset {dataset} belongs to another project.", field="dataset")
+    if dataset.kind not in offer.data:
+        raise UserError(
+            f"{offer.title} takes {' or '.join(offer.data)}, and this dataset holds {dataset.kind}.", field="dataset"
+        )
+    if not dataset.rows:
+        raise UserError(WHAT_IS_MISSING[dataset.kind], field="dataset")
+    return dataset
