@@ -3,17 +3,27 @@
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 
 def write_json(path: str | os.PathLike, value) -> None:
     """Write beside, fsync, rename over."""
+    _write_text(path, [json.dumps(value, indent=2, ensure_ascii=False)])
+
+
+def write_json_lines(path: str | os.PathLike, rows: Iterable[dict]) -> None:
+    """One JSON object a line, in the same way."""
+    _write_text(path, (json.dumps(row, ensure_ascii=False) for row in rows))
+
+
+def _write_text(path: str | os.PathLike, lines: Iterable[str]) -> None:
     path = Path(path)
     aside = path.with_name(f".{path.name}.part")
     try:
         with open(aside, "w", encoding="utf-8") as file:
-            json.dump(value, file, indent=2, ensure_ascii=False)
-            file.write("\n")
+            for line in lines:
+                file.write(line + "\n")
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)

@@ -1,6 +1,6 @@
 """Reward sources: what gives a completion its score. A reward model today's policy need not share a tokenizer with."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -11,8 +11,12 @@ from training.errors import TrainingError
 from training.logprobs import last_hidden, supports_shared_prefix, trunk_of
 from training.models import load_reward_model, load_tokenizer
 from training.records import Message
+from training.runtime import Runtime
 
 TOKENS_PER_BATCH = 8192
+
+Scorer = Callable[[list[list[Message]], list[str]], torch.Tensor]
+"""prompts and as many completions → (completions,) float32 on the CPU"""
 
 
 class RewardSource(Protocol):
@@ -76,16 +80,14 @@ class RewardModelSource:
         return examples
 
 
-@dataclass(frozen=True)
-class WeightedRewards:
-    """Σ weight·score over several sources, with every source's part kept beside the sum."""
+def scorer(sources: list[tuple[float, RewardSource]], machine: Runtime) -> Scorer:
+    """Σ weight·score of several sources, in the run's precision. Raises TrainingError where a source fails."""
 
-    sources: tuple[tuple[float, RewardSource], ...]
+    def score(prompts: list[list[Message]], completions: list[str]) -> torch.Tensor:
+        with machine.autocast():
+            return sum(weight * checked_scores(source, prompts, completions) for weight, source in sources)
 
-    def score(self, prompts: list[list[Message]], completions: list[str]) -> tuple[torch.Tensor, dict]:
-        """(completions,) and {source name: (completions,)}. Raises TrainingError where a source fails."""
-        parts = {source.name: checked_scores(source, prompts, completions) for _, source in self.sources}
-        return sum(weight * parts[source.name] for weight, source in self.sources), parts
+    return score
 
 
 def checked_scores(source: RewardSource, prompts: list[list[Message]], completions: list[str]) -> torch.Tensor:
@@ -102,3 +104,9 @@ def checked_scores(source: RewardSource, prompts: list[list[Message]], completio
     if wrong:
         raise TrainingError(f"{source.name} gave {scores[wrong[0]]} for the completion {completions[wrong[0]][:200]!r}")
     return scores
+
+
+def score_groups(score: Scorer, prompts: list[list[Message]], groups: list[list[str]]) -> torch.Tensor:
+    """(prompts, n): the scores of n texts for each prompt."""
+    messages = [prompt for prompt, group in zip(prompts, groups, strict=True) for _ in group]
+    return score(messages, [text for group in groups for text in group]).view(len(prompts), -1)

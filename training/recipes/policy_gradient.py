@@ -15,6 +15,7 @@ import torch
 
 from training import advantages, policy_losses, runtime, stopping
 from training.actors import Actors, Position, load_actors, make_optimizer, resume, save, set_learning_rates, take_step
+from training.answering import read_prompts
 from training.batching import Batch, collate, token_cost
 from training.chat import decode_completion, encode_prompt
 from training.config import ConfigError
@@ -25,8 +26,7 @@ from training.models import load_tokenizer
 from training.monitors import Monitor
 from training.recipes import Outcome
 from training.recipes.presets import PolicyGradientConfig
-from training.records import Message, read_records
-from training.rewards import RewardModelSource, WeightedRewards
+from training.rewards import RewardModelSource, score_groups, scorer
 from training.rollouts import Rollout, make_examples, per_token, token_mask
 from training.sampling import Completion, sample
 from training.showcase import Showcase
@@ -39,25 +39,18 @@ def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
     machine = runtime.start(config, log)
     if machine.processes > 1:
         raise ConfigError("the policy-gradient recipes run on one device: start them without accelerate launch")
-    prompts = [record.messages for record in read_records(config.prompts, "prompts")]
-    if not prompts:
-        raise ConfigError(f"{config.prompts} holds no prompts")
+    prompts = read_prompts(config.prompts)
     tokenizer = load_tokenizer(config.model)
     reward_model = RewardModelSource(
         config.reward_model, device=machine.device, tokens_per_batch=config.tokens_per_batch
     )
     actors = load_actors(config, machine, log, tokenizer, reward_model)
     prompt_ids = [encode_prompt(tokenizer, messages)[-config.max_prompt_length :] for messages in prompts]
-    rewards = WeightedRewards(((1.0, reward_model),))
-
-    def score_texts(messages: list[list[Message]], texts: list[str]) -> torch.Tensor:
-        with machine.autocast():
-            return rewards.score(messages, texts)[0]
+    score_texts = scorer([(1.0, reward_model)], machine)
 
     def score(indices: list[int], groups: list[list[Completion]]) -> torch.Tensor:
-        messages = [prompts[i] for i, group in zip(indices, groups, strict=True) for _ in group]
-        texts = [decode_completion(tokenizer, completion.ids) for group in groups for completion in group]
-        return score_texts(messages, texts)
+        texts = [[decode_completion(tokenizer, completion.ids) for completion in group] for group in groups]
+        return score_groups(score_texts, [prompts[i] for i in indices], texts)
 
     showcase = Showcase(
         actors.policy, tokenizer, prompts,
@@ -87,7 +80,7 @@ def improve(
 ) -> dict[str, float]:
     """The loop itself: `config.steps` rounds; the last round's metrics.
 
-    `score` takes prompts' indices and a group of completions for each, and gives (prompts · completions,) rewards.
+    `score` takes prompts' indices and a group of completions for each, and gives (prompts, completions) rewards.
     Raises TrainingError (a gradient that is not finite, a reward source that fails) and Cancelled (SIGTERM, after a
     checkpoint).
     """
@@ -198,9 +191,7 @@ def update(
         tokens = int(rollout.lengths[rows].sum())
         # A token's weight is its share of the whole minibatch, so the parts that fit into memory just add up.
         weights = torch.zeros(len(rollout.scores), device=machine.device)
-        weights[rows] = policy_losses.token_weights(
-            rollout.lengths[rows], config.summed, constant=config.max_tokens
-        )
+        weights[rows] = policy_losses.token_weights(rollout.lengths[rows], config.summed, constant=config.max_tokens)
         moved = 0.0
         for part in split(prompts, costs, config.tokens_per_batch, 1, actors.shared):
             batch = collate(
@@ -313,7 +304,7 @@ def _draw_groups(actors: Actors, prompts, score, position: Position, config: Pol
                 temperature=config.temperature,
                 seed=random.Random(f"{config.seed}/{position.step}/{draw}").getrandbits(62),
             )
-        drawn_scores = score(chosen, drawn).view(len(chosen), config.samples)
+        drawn_scores = score(chosen, drawn)
         for i, group, group_scores in zip(chosen, drawn, drawn_scores, strict=True):
             # A group whose rewards are all the same has no advantage to learn from; the last draw takes what comes.
             if draw == draws - 1 or group_scores.max() > group_scores.min():
@@ -335,9 +326,7 @@ def _shaped(scores, lengths, truncated, deviation, config: PolicyGradientConfig)
         rewards = rewards.clamp(-config.reward_clip, config.reward_clip)
     rewards = rewards - config.no_eos_penalty * truncated
     if config.overlong_cache:
-        rewards = rewards + advantages.overlong_penalty(
-            lengths, limit=config.max_tokens, cache=config.overlong_cache
-        )
+        rewards = rewards + advantages.overlong_penalty(lengths, limit=config.max_tokens, cache=config.overlong_cache)
     return rewards
 
 

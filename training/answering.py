@@ -1,0 +1,82 @@
+"""Answers of a policy to prompts as texts: what rejection sampling, best-of-n, rounds and evaluations begin with."""
+
+import random
+from dataclasses import dataclass
+
+from training.chat import decode_completion, encode_prompt
+from training.config import ConfigError
+from training.events import EventLog
+from training.models import load_tokenizer
+from training.records import Message, read_records
+from training.runtime import Runtime
+from training.sampling import sample
+
+# Prompts sampled between two looks at the progress bar.
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Answer:
+    text: str
+    tokens: int
+    truncated: bool
+
+
+class Answerer:
+    """Samples texts from policies that share a tokenizer; the same seed and prompts give the same texts."""
+
+    def __init__(self, source: str, machine: Runtime, log: EventLog, *, max_tokens: int, temperature: float):
+        self.tokenizer = load_tokenizer(source)
+        self.machine, self.log = machine, log
+        self.max_tokens, self.temperature = max_tokens, temperature
+
+    def answers(
+        self, policy, prompts: list[list[Message]], n: int, *, seed: str, first_step: int = 0, total: int = 0
+    ) -> list[list[Answer]]:
+        """n answers to each prompt. `first_step` and `total` place the first prompt on the run's progress bar."""
+        answers: list[list[Answer]] = []
+        for start in range(0, len(prompts), _AT_ONCE):
+            self.log.progress(first_step + start, total or len(prompts), "sampling")
+            with self.machine.autocast():
+                groups = sample(
+                    policy,
+                    [encode_prompt(self.tokenizer, messages) for messages in prompts[start : start + _AT_ONCE]],
+                    n=n,
+                    max_new_tokens=self.max_tokens,
+                    eos_id=self.tokenizer.eos_token_id,
+                    pad_id=self.tokenizer.pad_token_id,
+                    temperature=self.temperature,
+                    seed=random.Random(f"{seed}/{start}").getrandbits(62),
+                )
+            answers += [
+                [Answer(decode_completion(self.tokenizer, c.ids), len(c.ids), c.truncated) for c in group]
+                for group in groups
+            ]
+        return answers
+
+    def distinct_answers(
+        self, policy, prompts: list[list[Message]], n: int, *, seed: str, tries: int = 4
+    ) -> list[list[Answer]]:
+        """Up to n answers to each prompt, no two the same, all fit for a record: not empty, without NUL.
+
+        Prompts that lack some are asked again, `tries` times in all.
+        """
+        found: list[dict[str, Answer]] = [{} for _ in prompts]
+        for attempt in range(tries):
+            lacking = [i for i, answers in enumerate(found) if len(answers) < n]
+            if not lacking:
+                break
+            groups = self.answers(policy, [prompts[i] for i in lacking], n, seed=f"{seed}/{attempt}")
+            for i, group in zip(lacking, groups, strict=True):
+                for answer in group:
+                    if answer.text and "\0" not in answer.text and len(found[i]) < n:
+                        found[i].setdefault(answer.text, answer)
+        return [list(answers.values()) for answers in found]
+
+
+def read_prompts(path: str, *, limit: int | None = None) -> list[list[Message]]:
+    """The messages of each prompt of a file (any file whose rows have a "prompt"); the first `limit` of them."""
+    prompts = [record.messages for record in read_records(path, "prompts")][:limit]
+    if not prompts:
+        raise ConfigError(f"{path} holds no prompts")
+    return prompts

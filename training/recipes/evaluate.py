@@ -1,0 +1,93 @@
+"""How good a model is: a reward model's agreement with people, or a policy's rewards and wins against another."""
+
+import math
+
+import torch
+from torch.nn.functional import logsigmoid
+
+from training import runtime
+from training.answering import Answerer, read_prompts
+from training.config import ConfigError
+from training.events import EventLog
+from training.models import is_reward_model, load_policy
+from training.recipes import Outcome
+from training.recipes.sampling_configs import EvaluateConfig
+from training.records import read_records
+from training.rewards import RewardModelSource, Scorer, score_groups, scorer
+from training.runtime import Runtime
+
+
+def run(config: EvaluateConfig, log: EventLog) -> Outcome:
+    machine = runtime.start(config, log)
+    judges = is_reward_model(config.model)
+    needed = ("data",) if judges else ("prompts", "reward_model")
+    for name in needed:
+        if getattr(config, name) is None:
+            kind = "a reward model" if judges else "a policy"
+            raise ConfigError(f"{config.model} is {kind}: evaluate needs {name}=…")
+    rewards = RewardModelSource(
+        config.model if judges else config.reward_model, device=machine.device, tokens_per_batch=config.tokens_per_batch
+    )
+    score = scorer([(1.0, rewards)], machine)
+    metrics = _agreement(config, score, machine, log) if judges else _policy(config, score, machine, log)
+    log.metrics(log.step, log.step, **metrics)
+    return Outcome(metrics)
+
+
+def _agreement(config: EvaluateConfig, score: Scorer, machine: Runtime, log: EventLog) -> dict[str, float]:
+    """Over preferences that are no ties: how often the chosen response scores higher, beside what length alone does."""
+    rows = [row for row in read_records(config.data, "preferences") if row.strength != "tie"][: config.limit]
+    if not rows:
+        raise ConfigError(f"{config.data} holds no preferences that are not ties")
+    log.start("evaluate", device=str(machine.device), total=len(rows))
+    log.progress(0, len(rows), "scoring")
+    pairs = score_groups(score, [row.messages for row in rows], [[row.chosen, row.rejected] for row in rows])
+    margins = pairs[:, 0] - pairs[:, 1]
+    longer = torch.tensor([float(len(row.chosen) - len(row.rejected)) for row in rows])
+    log.progress(len(rows), len(rows), "scoring")
+    return {
+        "pairs": len(rows),
+        "loss": float(-logsigmoid(margins).mean()),
+        "margin": float(margins.mean()),
+        "length_baseline": float(wins(longer).mean()),
+        **with_interval("accuracy", wins(margins)),
+    }
+
+
+def _policy(config: EvaluateConfig, score: Scorer, machine: Runtime, log: EventLog) -> dict[str, float]:
+    """Rewards and lengths of one answer to each prompt; with `against`, the share of prompts where it scores higher."""
+    prompts = read_prompts(config.prompts, limit=config.limit)
+    policies = [config.model] + ([config.against] if config.against else [])
+    total = len(policies) * len(prompts)
+    log.start("evaluate", device=str(machine.device), total=total)
+    scores = []
+    metrics: dict[str, float] = {"prompts": len(prompts)}
+    for number, source in enumerate(policies):
+        answerer = Answerer(source, machine, log, max_tokens=config.max_tokens, temperature=config.temperature)
+        policy = load_policy(source, device=machine.device)
+        groups = answerer.answers(
+            policy, prompts, 1, seed=f"{config.seed}/{number}", first_step=number * len(prompts), total=total
+        )
+        answers = [group[0] for group in groups]
+        scores.append(score(prompts, [answer.text for answer in answers]))
+        suffix = "_against" if number else ""
+        metrics |= {
+            f"reward{suffix}": float(scores[-1].mean()),
+            f"length{suffix}": sum(answer.tokens for answer in answers) / len(answers),
+            f"truncated{suffix}": sum(answer.truncated for answer in answers) / len(answers),
+        }
+    log.progress(total, total, "scoring")
+    return metrics | (with_interval("win_rate", wins(scores[0] - scores[1])) if config.against else {})
+
+
+def wins(margins: torch.Tensor) -> torch.Tensor:
+    """1 where the margin is positive, ½ at a tie, else 0."""
+    return (margins > 0).float() + 0.5 * (margins == 0).float()
+
+
+def with_interval(name: str, wins: torch.Tensor) -> dict[str, float]:
+    """The mean of wins (pairs,) and its 95 % interval by Wilson's score, ties counting half."""
+    n, share, z = len(wins), float(wins.mean()), 1.959964
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return {name: share, f"{name}_low": centre - half, f"{name}_high": centre + half}

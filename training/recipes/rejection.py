@@ -1,0 +1,139 @@
+"""Rejection sampling: answer prompts many times, keep what the reward model likes best, learn it as demonstrations.
+
+The simplest use of a reward model (Bai et al. 2022; Touvron et al. 2023, Llama 2, section 3.2.3): no policy gradient,
+only supervised learning on filtered answers, round after round.
+"""
+
+import dataclasses
+import math
+
+import torch
+
+from training import checkpoints, runtime
+from training.answering import Answer, Answerer, read_prompts
+from training.encoding import encode_examples
+from training.errors import TrainingError
+from training.events import EventLog
+from training.loop import total_steps
+from training.models import load_policy
+from training.recipes import Outcome
+from training.recipes.sampling_configs import RejectionConfig
+from training.recipes.sft import fine_tune
+from training.records import Demonstration, Message, read_records
+from training.rewards import RewardModelSource, score_groups, scorer
+from training.rollouts import PromptStream
+from training.selection import best_overall, best_per_prompt
+from training.showcase import Showcase
+from training.splits import group_of, split_groups
+
+
+def run(config: RejectionConfig, log: EventLog) -> Outcome:
+    machine = runtime.start(config, log)
+    prompts = read_prompts(config.prompts)
+    rewards = RewardModelSource(config.reward_model, device=machine.device, tokens_per_batch=config.tokens_per_batch)
+    policy = load_policy(config.model, device=machine.device)
+    answerer = Answerer(config.model, machine, log, max_tokens=config.max_tokens, temperature=config.temperature)
+    score = scorer([(1.0, rewards)], machine)
+    showcase = Showcase(
+        policy, answerer.tokenizer, prompts,
+        count=config.sample_prompts, max_new_tokens=config.max_tokens, score=score,
+    )  # fmt: skip
+    per_round = config.prompts_per_round or len(prompts)
+    # On the progress bar a round is the prompts that it samples, then the optimizer steps that it takes.
+    round_steps = per_round + total_steps(config.keep_count or per_round, config)
+    total = config.rounds * round_steps
+    rounds_done, metrics = _resume(policy, config)
+    log.start("rejection", device=str(machine.device), total=total, resumed_from=rounds_done * round_steps or None)
+    stream = PromptStream(len(prompts), config.seed, rounds_done * per_round)
+    for number in range(rounds_done, config.rounds):
+        first_step = number * round_steps
+        asked = [prompts[i] for i in stream.take(per_round)]
+        answers = answerer.answers(
+            policy, asked, config.samples, seed=f"{config.seed}/{number}", first_step=first_step, total=total
+        )
+        log.progress(first_step + per_round, total, "scoring")
+        scores = score_groups(score, asked, [[answer.text for answer in group] for group in answers])
+        kept, selection = select(asked, answers, scores, config)
+        log.metrics(first_step + per_round, total, **selection)
+        train, heldout = (
+            encode_examples(
+                answerer.tokenizer,
+                [(i, row.messages, (row.completion,)) for i, row in enumerate(rows)],
+                max_length=config.max_length,
+                log=log,
+                name=name,
+            )
+            for rows, name in zip(_hold_out(kept, config), ("kept answers", "held-out answers"), strict=True)
+        )
+        policy, learned = fine_tune(
+            policy, answerer.tokenizer, train, config, machine, log,
+            heldout=heldout, first_step=first_step + per_round, run_total=total,
+        )  # fmt: skip
+        metrics = selection | learned
+        showcase.show(policy, log)
+        if machine.is_main and number + 1 < config.rounds:
+            _save(policy, number + 1, metrics, config, log)
+    return Outcome(metrics, policy, answerer.tokenizer)
+
+
+def select(
+    prompts: list[list[Message]], answers: list[list[Answer]], scores: torch.Tensor, config: RejectionConfig
+) -> tuple[list[Demonstration], dict[str, float]]:
+    """The answers to learn from, and what they are like beside all. `scores` (prompts, samples).
+
+    Answers that were cut off or are empty teach no good end and are never kept; of equal texts to a prompt one may be.
+    Raises TrainingError where nothing is left.
+    """
+    allowed = scores.clone()
+    for i, group in enumerate(answers):
+        seen: set[str] = set()
+        for k, answer in enumerate(group):
+            if answer.truncated or not answer.text or answer.text in seen:
+                allowed[i, k] = -math.inf
+            seen.add(answer.text)
+    if config.keep == "per_prompt":
+        chosen = best_per_prompt(allowed)
+    else:
+        chosen = best_overall(allowed, config.keep_count or len(prompts))
+    if not chosen:
+        raise TrainingError(
+            f"all {scores.numel()} answers were empty or cut off at max_tokens={config.max_tokens}, "
+            "so there is nothing to learn from"
+        )
+    everything = [answer for group in answers for answer in group]
+    metrics = {
+        "reward": float(scores.mean()),
+        "reward_kept": float(torch.stack([scores[i, k] for i, k in chosen]).mean()),
+        "kept": len(chosen),
+        "length": sum(answer.tokens for answer in everything) / len(everything),
+        "length_kept": sum(answers[i][k].tokens for i, k in chosen) / len(chosen),
+        "truncated": sum(answer.truncated for answer in everything) / len(everything),
+    }
+    return [Demonstration(prompts[i], answers[i][k].text) for i, k in chosen], metrics
+
+
+def _hold_out(kept: list[Demonstration], config: RejectionConfig) -> tuple[list[Demonstration], list[Demonstration]]:
+    share = config.heldout_share()
+    if share is None:
+        return kept, read_records(config.heldout, "demonstrations")
+    train, heldout = split_groups([group_of(row) for row in kept], share, config.seed)
+    return [kept[i] for i in train], [kept[i] for i in heldout]
+
+
+def _save(policy, rounds_done: int, metrics: dict, config: RejectionConfig, log: EventLog) -> None:
+    tensors = {name: parameter.detach().cpu() for name, parameter in policy.named_parameters()}
+    state = {"config": dataclasses.asdict(config), "metrics": metrics}
+    log.checkpoint(checkpoints.save(config.output, rounds_done, tensors, state, keep=config.keep_checkpoints))
+
+
+def _resume(policy, config: RejectionConfig) -> tuple[int, dict]:
+    """(rounds done, their last metrics), the policy's weights restored from the newest checkpoint if there is one."""
+    found = checkpoints.load_newest(config.output) if config.resume else None
+    if found is None:
+        return 0, {}
+    tensors, state = found
+    checkpoints.check_same_settings(state["config"], dataclasses.asdict(config))
+    with torch.no_grad():
+        for name, parameter in policy.named_parameters():
+            parameter.copy_(tensors[name])
+    return state["step"], state["metrics"]
