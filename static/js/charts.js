@@ -64,8 +64,6 @@
   function draw(figure, afresh) {
     const names = figure.dataset.names.split(" ").filter((name) => points.get(name)?.size);
     if (!names.length) return;
-    figure.hidden = false;
-    figure.closest("details")?.removeAttribute("hidden");
     const place = figure.querySelector(".plot");
     if (!place.clientWidth) return; // folded away: drawn when it opens
     const existing = plots.get(figure);
@@ -77,8 +75,19 @@
     plots.set(figure, new uPlot(options(figure, names), table(names), place));
   }
 
+  /** Shows every figure that has numbers before the first is drawn: how wide each is depends on its neighbours. */
+  function unfold() {
+    for (const figure of document.querySelectorAll("figure.chart[hidden]")) {
+      if (!figure.dataset.names.split(" ").some((name) => points.get(name)?.size)) continue;
+      figure.hidden = false;
+      figure.closest("details")?.removeAttribute("hidden");
+    }
+  }
+
   function drawAll(afresh = false) {
+    unfold();
     for (const figure of document.querySelectorAll("figure.chart")) draw(figure, afresh);
+    fit();
     const empty = document.getElementById("charts-empty");
     if (empty) empty.hidden = [...points.values()].some((known) => known.size);
   }
@@ -114,14 +123,18 @@
   addEventListener("themechange", () => drawAll(true));
   for (const fold of document.querySelectorAll("details.charts-more")) fold.addEventListener("toggle", () => drawAll());
 
+  function fit() {
+    for (const [figure, plot] of plots) {
+      const room = figure.querySelector(".plot").clientWidth;
+      if (room && room !== plot.width) plot.setSize({ width: room, height: HEIGHT });
+    }
+  }
+
   let width = holder.clientWidth;
   new ResizeObserver(() => {
     if (holder.clientWidth === width) return;
     width = holder.clientWidth;
-    for (const [figure, plot] of plots) {
-      const room = figure.querySelector(".plot").clientWidth;
-      if (room) plot.setSize({ width: room, height: HEIGHT });
-    }
+    fit();
   }).observe(holder);
 
   refresh();

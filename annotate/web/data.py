@@ -1,0 +1,115 @@
+"""Upload of data: a file lands whole or not at all, and the page says what landed or which line is wrong."""
+
+import dataclasses
+import tempfile
+from pathlib import Path
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from annotate.datasets.importing import import_file
+from annotate.errors import UserError
+from annotate.models import Comparison, Demonstration, Judgment, Project, Prompt
+from annotate.web.common import ADMIN, page, project_view
+from annotate.web.forms import add_user_error
+
+# What a file holds, as a person says it -> (kind, format) as the importers name it.
+CHOICES = {
+    "prompts": ("Prompts to answer", "prompts", "native"),
+    "comparisons": ("Comparisons: responses to be judged", "comparisons", "native"),
+    "preferences": ("Preferences: pairs with a winner", "preferences", "native"),
+    "demonstrations": ("Demonstrations: prompts with ideal answers", "demonstrations", "native"),
+    "hh": ("HH-RLHF: chosen and rejected dialogues", "preferences", "hh"),
+    "ukp": ("UKP convincingness votes", "comparisons", "ukp"),
+}
+EXAMPLES = [
+    ("Prompts", "Policies train on them and answer them in new rounds.", '{"prompt": "How do tides work?"}'),
+    (
+        "Comparisons",
+        "Two or more responses to one prompt; every pair goes to the annotators. “model” is never shown to them.",
+        '{"prompt": "How do tides work?", "responses": [{"text": "The Moon…", "model": "base"}, {"text": "Wind…"}]}',
+    ),
+    (
+        "Preferences",
+        "Pairs that were judged elsewhere; “strength” is better, slightly_better or tie.",
+        '{"prompt": "How do tides work?", "chosen": "The Moon…", "rejected": "Wind…", "strength": "better"}',
+    ),
+    (
+        "Demonstrations",
+        "An ideal answer, for fine-tuning.",
+        '{"prompt": "How do tides work?", "completion": "The Moon pulls on the water…"}',
+    ),
+    (
+        "Chats",
+        "Wherever a prompt stands, a chat may stand.",
+        '{"prompt": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello!"}, '
+        '{"role": "user", "content": "How do tides work?"}]}',
+    ),
+]
+
+
+class UploadForm(forms.Form):
+    what = forms.ChoiceField(
+        choices=[(name, title) for name, (title, *_) in CHOICES.items()],
+        widget=forms.RadioSelect,
+        label="What is in it",
+    )
+    file = forms.FileField(help_text="JSON lines (.jsonl, also as .jsonl.gz) or Parquet (.parquet).")
+
+
+@project_view(ADMIN)
+def upload(request: HttpRequest, project: Project) -> HttpResponse:
+    form = UploadForm(request.POST or None, request.FILES or None)
+    context = {}
+    if form.is_valid():
+        try:
+            context = _import(request, project, form)
+            form = UploadForm()
+        except UserError as error:
+            add_user_error(form, UserError(f"{error.message} Nothing was changed.", field="file"))
+    status = 422 if form.is_bound and form.errors else 200
+    formats = [{"title": title, "text": text, "line": line} for title, text, line in EXAMPLES]
+    return page(
+        request, "data/upload.html", project, status, form=form, formats=formats, counts=_counts(project), **context
+    )
+
+
+def _import(request: HttpRequest, project: Project, form: UploadForm) -> dict:
+    _, kind, format = CHOICES[form.cleaned_data["what"]]
+    uploaded = form.cleaned_data["file"]
+    filename = Path(uploaded.name).name
+    # The importers read from disk, and tell compressed files and Parquet by the name's ending.
+    with tempfile.TemporaryDirectory(prefix="prefloop-upload-") as folder:
+        path = Path(folder) / f"upload{''.join(Path(filename).suffixes[-2:])}"
+        with open(path, "wb") as file:
+            for chunk in uploaded.chunks():
+                file.write(chunk)
+        report = import_file(project, path, kind, format=format, user=request.user, filename=filename)
+    return {"filename": filename, "report": _report(report), "report_links": _links(project, kind)}
+
+
+def _report(report) -> list[tuple[str, int]]:
+    """The counts of an import by name, zeros left out."""
+    counts = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
+    new = [
+        (name.replace("_", " ").capitalize(), count)
+        for name, count in counts.items()
+        if isinstance(count, int) and count
+    ]
+    return new + [(f"Left out: {reason}", count) for reason, count in report.skipped_because.items()]
+
+
+def _links(project: Project, kind: str) -> list[dict]:
+    targets = {"prompts": [("New round", "round_new")], "comparisons": [("Compare", "label")]}
+    links = targets.get(kind, [("Start a run", "runs")])
+    return [{"title": title, "url": reverse(name, args=[project.slug])} for title, name in links]
+
+
+def _counts(project: Project) -> list[tuple[str, int]]:
+    return [
+        ("Prompts for policies", Prompt.objects.filter(project=project, in_pool=True).count()),
+        ("Comparisons", Comparison.objects.filter(project=project).count()),
+        ("Judgments", Judgment.objects.filter(comparison__project=project).count()),
+        ("Demonstrations", Demonstration.objects.filter(prompt__project=project).count()),
+    ]

@@ -1,0 +1,52 @@
+"""Datasets: make a snapshot, list them, download one."""
+
+from django import forms
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.views.decorators.http import require_GET
+
+from annotate.datasets.exporting import export
+from annotate.datasets.snapshots import create_snapshot
+from annotate.errors import UserError
+from annotate.models import Dataset, Project
+from annotate.web.common import RESEARCHER, page, project_view
+from annotate.web.forms import add_user_error
+
+DATASETS_A_PAGE = 25
+FORMATS = {"jsonl", "parquet"}
+
+
+class SnapshotForm(forms.Form):
+    kind = forms.ChoiceField(choices=Dataset.Kind.choices, help_text="Preferences are what training reads.")
+    note = forms.CharField(max_length=200, required=False, help_text="What it is for.")
+
+
+@project_view(RESEARCHER)
+def index(request: HttpRequest, project: Project) -> HttpResponse:
+    form = SnapshotForm(request.POST or None)
+    if form.is_valid():
+        try:
+            dataset = create_snapshot(
+                project, form.cleaned_data["kind"], user=request.user, note=form.cleaned_data["note"]
+            )
+        except UserError as error:
+            add_user_error(form, error)
+        else:
+            messages.success(request, f"{dataset.kind.capitalize()} {dataset.number} holds {dataset.rows:,} rows.")
+            return redirect("datasets", project.slug)
+    datasets = Paginator(project.datasets.select_related("created_by").order_by("-id"), DATASETS_A_PAGE)
+    return page(request, "datasets/index.html", project, form=form, datasets=datasets.get_page(request.GET.get("page")))
+
+
+@require_GET
+@project_view(RESEARCHER)
+def download(request: HttpRequest, project: Project, pk: int, format: str) -> HttpResponse:
+    """The rows as a file, written while it is read."""
+    if format not in FORMATS:
+        raise Http404
+    filename, content_type, chunks = export(get_object_or_404(project.datasets, pk=pk), format)
+    response = StreamingHttpResponse(chunks, content_type=content_type)
+    response["Content-Disposition"] = f'attachment; filename="{filename}"'
+    return response

@@ -1,0 +1,81 @@
+"""Who works in a project: roles, new accounts, and how much each has judged."""
+
+import secrets
+
+from django import forms
+from django.contrib import messages
+from django.db.models import Count, Max, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+
+from annotate.errors import UserError
+from annotate.models import Membership, Project, User
+from annotate.projects import add_member, create_account, remove_member
+from annotate.web.common import ADMIN, page, project_view
+from annotate.web.forms import add_user_error
+
+
+class PersonForm(forms.Form):
+    username = forms.CharField(max_length=150, label="User name", widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    role = forms.ChoiceField(choices=Membership.Role.choices)
+    is_new = forms.BooleanField(
+        required=False,
+        label="Make a new account",
+        help_text="With a password that is shown once, for you to hand over.",
+    )
+
+
+@project_view(ADMIN)
+def people(request: HttpRequest, project: Project) -> HttpResponse:
+    """The members; POST adds one, changes a role, or removes one (`do`)."""
+    form = PersonForm(request.POST if request.POST.get("do") == "add" else None)
+    made = {}
+    if request.method == "POST":
+        try:
+            if request.POST.get("do") != "add":
+                _change(request, project)
+                return redirect("people", project.slug)
+            if form.is_valid():
+                made = _add(request, project, form)
+                if not made:
+                    return redirect("people", project.slug)
+                form = PersonForm()
+        except UserError as error:
+            if form.is_bound:
+                add_user_error(form, error)
+            else:
+                messages.error(request, error.message)
+    judged = Q(user__judgments__comparison__project=project)
+    members = (
+        project.memberships.select_related("user")
+        .annotate(
+            judged=Count("user__judgments", filter=judged),
+            last_judged=Max("user__judgments__created_at", filter=judged),
+        )
+        .order_by("role", "user__username")
+    )
+    return page(
+        request, "people/index.html", project, members=members, form=form, roles=Membership.Role.choices, **made
+    )
+
+
+def _add(request: HttpRequest, project: Project, form: PersonForm) -> dict:
+    """Adds the person; a new account's name and password for the one page that shows them."""
+    name, role = form.cleaned_data["username"], form.cleaned_data["role"]
+    if not form.cleaned_data["is_new"]:
+        add_member(project, name, role, user=request.user)
+        messages.success(request, f"{name} is now {role} here.")
+        return {}
+    password = secrets.token_urlsafe(9)
+    create_account(project, name, password, role, user=request.user)
+    return {"new_username": name, "new_password": password}
+
+
+def _change(request: HttpRequest, project: Project) -> None:
+    name, role = request.POST.get("username", ""), request.POST.get("role", "")
+    if request.POST.get("do") == "remove":
+        remove_member(project, get_object_or_404(User, username=name), user=request.user)
+        messages.success(request, f"{name} no longer belongs to this project.")
+    else:
+        add_member(project, name, role, user=request.user)
+        messages.success(request, f"{name} is now {role} here.")

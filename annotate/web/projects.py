@@ -1,0 +1,121 @@
+"""Home, the overview of a project, and its settings."""
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from annotate import access
+from annotate.errors import UserError
+from annotate.models import Judgment, Membership, Project, Slot
+from annotate.projects import create_project, update_project
+from annotate.web.common import ADMIN, ANNOTATOR, RESEARCHER, page, project_view, signed_in
+from annotate.web.forms import add_user_error
+from annotate.web.loop import loop_of
+
+
+@signed_in
+def home(request: HttpRequest) -> HttpResponse:
+    """The projects of this person with how far each has come, in three queries."""
+    projects = list(access.projects_for(request.user).order_by("archived", "name"))
+    slots = dict(_by_project(Slot.objects.all(), projects, wanted=Count("id")))
+    done = dict(_by_project(Slot.objects.filter(free_from__isnull=True), projects, done=Count("id")))
+    mine = dict(
+        Judgment.objects.filter(annotator=request.user)
+        .values_list("comparison__project")
+        .annotate(count=Count("id"))
+    )
+    roles = dict(Membership.objects.filter(user=request.user).values_list("project", "role"))
+    cards = []
+    for project in projects:
+        role = ADMIN if request.user.is_staff else roles[project.pk]
+        cards.append(
+            {
+                "project": project,
+                "wanted": slots.get(project.pk, 0),
+                "done": done.get(project.pk, 0),
+                "mine": mine.get(project.pk, 0),
+                "judges": role in {ANNOTATOR, ADMIN} and not project.archived,
+                "researches": role in {RESEARCHER, ADMIN},
+            }
+        )
+    return page(request, "projects/home.html", cards=cards)
+
+
+def _by_project(slots, projects, **count):
+    return slots.filter(project__in=projects).values_list("project").annotate(**count)
+
+
+@project_view(RESEARCHER)
+def overview(request: HttpRequest, project: Project) -> HttpResponse:
+    runs = project.runs.select_related("created_by", "model_made")[:5]
+    return page(
+        request, "projects/overview.html", project, loop=loop_of(project, manages=ADMIN in request.roles), runs=runs
+    )
+
+
+class ProjectForm(forms.Form):
+    name = forms.CharField(max_length=120)
+    description = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="What the annotators see on their start page.",
+    )
+    judgments_wanted = forms.IntegerField(
+        initial=1, min_value=1, max_value=50, label="Judgments per comparison",
+        help_text="How many different people judge each comparison. It holds for comparisons added from now on.",
+    )  # fmt: skip
+    lease_minutes = forms.IntegerField(
+        initial=30, min_value=1, max_value=1440, label="Minutes reserved",
+        help_text="A pair that somebody has open stays theirs for this long after they were last seen.",
+    )  # fmt: skip
+
+
+class SettingsForm(ProjectForm):
+    archived = forms.BooleanField(
+        required=False,
+        label="Archived",
+        help_text="Nothing is handed out for judging any more; everything stays readable.",
+    )
+
+
+def _settings(form: forms.Form) -> dict:
+    values = dict(form.cleaned_data)
+    values["lease_seconds"] = values.pop("lease_minutes") * 60
+    return values
+
+
+@signed_in
+def new(request: HttpRequest) -> HttpResponse:
+    if not request.user.is_staff:
+        raise PermissionDenied
+    form = ProjectForm(request.POST or None)
+    if form.is_valid():
+        try:
+            project = create_project(request.user, **_settings(form))
+        except UserError as error:
+            add_user_error(form, error)
+        else:
+            messages.success(request, f"{project.name} is made. It starts with the standard guidelines.")
+            return redirect("project", project.slug)
+    lead = "It starts with guidelines for helpful, truthful and harmless responses, which you can edit."
+    context = {"form": form, "heading": "New project", "lead": lead, "action": "Make the project"}
+    return page(request, "projects/form.html", **context)
+
+
+@project_view(ADMIN)
+def settings(request: HttpRequest, project: Project) -> HttpResponse:
+    initial = {name: getattr(project, name) for name in ("name", "description", "judgments_wanted", "archived")}
+    initial["lease_minutes"] = max(1, project.lease_seconds // 60)
+    form = SettingsForm(request.POST or None, initial=initial)
+    if form.is_valid():
+        try:
+            update_project(project, request.user, **_settings(form))
+        except UserError as error:
+            add_user_error(form, error)
+        else:
+            messages.success(request, "The settings are saved.")
+            return redirect("settings", project.slug)
+    return page(request, "projects/form.html", project, form=form, heading="Settings", action="Save")

@@ -1,0 +1,73 @@
+"""The recipes in plain words: what a run does, which settings matter most, and what may look wrong but is not."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RecipeText:
+    """`paragraphs` stand above the form; `main` are the settings shown unfolded; `caveat` stands above the curves."""
+
+    paragraphs: tuple[str, ...]
+    main: tuple[str, ...] = ()
+    caveat: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+TEXTS = {
+    "sft": RecipeText(
+        (
+            "The model reads prompts with ideal answers and learns to write such answers itself. It is the usual first "
+            "step: everything later starts from this policy and is compared with it.",
+            "It takes the project’s demonstrations, or the chosen responses of its preferences.",
+        ),
+        ("epochs",),
+    ),
+    "reward": RecipeText(
+        (
+            "The model learns to give a response a number, so that the response people chose gets a higher one than "
+            "the response they did not choose. The policy is then trained to write what gets high numbers.",
+            "Some comparisons are kept back. The share of them in which the model agrees with the people is its "
+            "held-out accuracy: 50 % is guessing, and people themselves rarely agree on more than 75 %.",
+        ),
+        ("epochs",),
+        "The accuracy on the training rows goes on rising after the held-out accuracy has stopped: from there on the "
+        "model learns these rows by heart, and more epochs do harm.",
+    ),
+    "rejection": RecipeText(
+        (
+            "The policy answers every prompt several times, the reward model scores the answers, and the policy is "
+            "fine-tuned on the best ones. It is the simplest way to use a reward model, and a robust one.",
+        ),
+        ("samples", "keep"),
+        labels=(("samples", "Answers per prompt"),),
+    ),
+    "ppo": RecipeText(
+        (
+            "The policy answers prompts, the reward model scores each answer, and the policy is moved a little towards "
+            "what scored better than expected; then again with new answers. A second model learns what to expect.",
+            "A policy may find answers that the reward model likes and people do not. The KL penalty keeps it near the "
+            "policy it started from: raise it when the answers get strange while the reward goes on rising.",
+        ),
+        ("steps", "kl_coefficient"),
+        "A rising reward is not yet a better policy: watch the KL divergence and read the samples. A fast growing KL "
+        "with strange answers means that the policy exploits the reward model.",
+        (("steps", "Rounds of sampling and updating"), ("kl_coefficient", "KL penalty")),
+    ),
+    "dpo": RecipeText(
+        (
+            "The policy learns from the comparisons directly, without a reward model: it is moved to make the chosen "
+            "response more likely than the rejected one, measured against the policy it started from.",
+            "Beta says how dear it is to leave that policy: small values learn more from the comparisons, large values "
+            "stay closer to the start.",
+        ),
+        ("epochs", "beta"),
+        "The log-probability of the chosen responses may fall here, and that is no error: DPO only asks that the "
+        "chosen response gains on the rejected one, so both may fall as long as the rejected one falls faster. Watch "
+        "the margin and the accuracy; if the chosen one falls far while samples get worse, raise beta or train less.",
+    ),
+    "generate": RecipeText(("The policy answers the prompts of a round, each several times.",)),
+}
+
+
+def text_of(recipe: str) -> RecipeText:
+    return TEXTS.get(recipe, RecipeText(()))

@@ -1,0 +1,97 @@
+"""The form that starts a run, built from what the recipe can be told."""
+
+from django import forms
+
+from annotate.models import Dataset, ModelVersion, Project
+from annotate.runs.recipes import FormField, SiteRecipe, form_fields
+from annotate.web.recipe_texts import text_of
+
+
+class ModelChoice(forms.ModelChoiceField):
+    def __init__(self, *args, promoted_pk: int | None = None, **kwargs):
+        self.promoted_pk = promoted_pk
+        super().__init__(*args, **kwargs)
+
+    def label_from_instance(self, model: ModelVersion) -> str:
+        kind = "" if model.kind == ModelVersion.Kind.POLICY else " (reward model)"
+        return f"{model.name}{kind}" + (" – promoted" if model.pk == self.promoted_pk else "")
+
+
+class DatasetChoice(forms.ModelChoiceField):
+    def label_from_instance(self, dataset: Dataset) -> str:
+        rows = f"{dataset.rows:,} row{'' if dataset.rows == 1 else 's'}"
+        return f"{dataset.kind.capitalize()} {dataset.number}: {rows}, {dataset.created_at:%d %b %Y}"
+
+
+class RunForm(forms.Form):
+    """Data and models first, then the settings that matter most; the others are `advanced_fields`."""
+
+    def __init__(self, project: Project, name: str, recipe: SiteRecipe, data=None):
+        super().__init__(data)
+        text = text_of(name)
+        self.settings = {setting.name: setting for setting in form_fields(name)}
+        if recipe.data:
+            self.fields["dataset"] = DatasetChoice(
+                project.datasets.filter(kind__in=recipe.data).order_by("-id"),
+                required=False,
+                label="Data",
+                empty_label=f"The project’s {recipe.data[0]} as of now",
+                help_text="Whatever you choose is frozen, so that the model’s data can be cited and used again.",
+            )
+        self.fields["base_model"] = ModelChoice(
+            project.models.filter(kind__in=recipe.base),
+            label="Start from",
+            initial=project.policy_id,
+            promoted_pk=project.policy_id,
+            empty_label=None,
+        )
+        if recipe.needs_reward_model:
+            self.fields["reward_model"] = ModelChoice(
+                project.models.filter(kind=ModelVersion.Kind.REWARD),
+                label="Reward model",
+                initial=project.reward_model_id,
+                promoted_pk=project.reward_model_id,
+                empty_label=None,
+            )
+        labels = dict(text.labels)
+        for setting in self.settings.values():
+            self.fields[setting.name] = _field(setting, labels.get(setting.name, setting.label))
+        self.fields["title"] = forms.CharField(
+            max_length=120, required=False, help_text="To find it again. Without one it is named after its recipe."
+        )
+        self._advanced = [key for key in self.settings if key not in text.main]
+
+    @property
+    def main_fields(self):
+        return [self[name] for name in self.fields if name not in self._advanced]
+
+    @property
+    def advanced_fields(self):
+        return [self[name] for name in self._advanced]
+
+    @property
+    def advanced_errors(self) -> bool:
+        return any(self.errors.get(name) for name in self._advanced)
+
+    def params(self) -> dict:
+        """The settings as given; what was left empty is the recipe's default."""
+        return {name: self.cleaned_data[name] for name in self.settings if self.cleaned_data[name] not in (None, "")}
+
+
+def _field(setting: FormField, label: str) -> forms.Field:
+    """Only the outer shape: ranges are checked by the service, which has them from the trainer."""
+    help_text = setting.help[:1].upper() + setting.help[1:]
+    common = {"label": label, "initial": setting.default, "help_text": help_text, "required": False}
+    if setting.choices:
+        return forms.ChoiceField(choices=[(choice, _readable(choice)) for choice in setting.choices], **common)
+    if setting.kind == "bool":
+        return forms.BooleanField(**common)
+    if setting.kind == "int":
+        return forms.IntegerField(**common)
+    if setting.kind == "float":
+        return forms.FloatField(widget=forms.NumberInput(attrs={"step": "any"}), **common)
+    return forms.CharField(**common)
+
+
+def _readable(choice) -> str:
+    return str(choice).replace("_", " ")

@@ -1,0 +1,279 @@
+"""The labeling page: with and without HTMX, blind, idempotent, and the next pair in the same response."""
+
+import re
+import uuid
+
+import pytest
+from django.utils.html import escape
+
+from annotate.labeling.comparisons import NewResponse, add_comparisons, add_prompts, add_responses, pairs_of
+from annotate.models import Comparison, Judgment, Reservation, Response, Skip, User
+from annotate.models.comparison import text_digest
+from annotate.projects import set_guidelines
+from tests.web.conftest import GENERATORS
+
+HTMX = {"HX-Request": "true"}
+URL = "/p/kind/label/"
+
+# Session, person, project, role; the reservation (7, of which 2 are its savepoint); progress (4); guidelines (2).
+QUERIES_OF_A_PAGE = 15
+QUERIES_OF_A_SUBMIT = 26
+
+
+def key_of(html: str) -> str:
+    return re.search(r'data-key="([^"]+)"', html)[1]
+
+
+def get(client, **headers) -> str:
+    return client.get(URL, headers=headers).content.decode()
+
+
+def judge(client, key, rating=1, htmx=True, **fields):
+    return client.post(URL, {"key": key, "rating": rating, **fields}, headers=HTMX if htmx else {})
+
+
+def test_the_page_shows_prompt_and_both_responses_in_the_order_of_the_reservation(browser, pairs):
+    pairs(1)
+    html = get(browser("annotator"))
+    reservation = Reservation.objects.get(key=key_of(html))
+    assert "Question 0" in html
+    assert html.index(reservation.left.text) < html.index(reservation.right.text)
+    assert html.index('id="response-a"') < html.index(reservation.left.text) < html.index('id="response-b"')
+    for label in ("A is better", "A is slightly better", "B is slightly better", "B is better", "truly close"):
+        assert label in html
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_swapped_reservation_shows_the_second_response_as_a(browser, pairs, swapped):
+    (comparison,) = pairs(1)
+    client = browser("annotator")
+    get(client)
+    Reservation.objects.update(swapped=swapped)
+    html = get(client)
+    shown_as_a = comparison.second if swapped else comparison.first
+    a, b = html.index('id="response-a"'), html.index('id="response-b"')
+    assert a < html.index(shown_as_a.text) < b
+
+
+def test_nothing_in_the_page_tells_who_wrote_a_response(browser, project):
+    """Not its generator's name, and no number that says which of the two was stored first."""
+    ids = iter(range(9_100_000_001, 9_100_000_100))
+    for number in range(2):
+        (prompt,) = add_prompts(project, [[{"role": "user", "content": f"Question {number}"}]]).rows
+        responses = [
+            Response.objects.create(pk=next(ids), prompt=prompt, text=text, digest=text_digest(text), generator=name)
+            for text, name in zip(("First text", "Second text"), GENERATORS, strict=True)
+        ]
+        (comparison,) = add_comparisons(project, list(pairs_of(responses))).rows
+        Comparison.objects.filter(pk=comparison.pk).update(group="secret-group")
+    client = browser("annotator")
+    first = get(client)
+    second = judge(client, key_of(first)).content.decode()
+    for html in (first, second):
+        assert "First text" in html
+        assert "secret" not in html
+        assert "91000000" not in html
+        form = re.search(r'<form id="judge".*?</form>', html, re.S)[0]
+        hidden = re.findall(r'<input type="hidden" name="(\w+)"', form)
+        assert sorted(hidden) == ["csrfmiddlewaretoken", "guideline", "key"]
+
+
+def test_a_submit_stores_the_judgment_and_answers_with_the_next_pair(browser, pairs):
+    pairs(2)
+    client = browser("annotator")
+    key = key_of(get(client))
+    response = judge(client, key, 3, helpful="1", truthful="0", harmless="-1", note="  close call ")
+    html = response.content.decode()
+    judgment = Judgment.objects.get()
+    assert (judgment.rating, judgment.helpful, judgment.truthful, judgment.harmless) == (3, 1, 0, -1)
+    assert (judgment.winner, judgment.note) == (judgment.right, "close call")
+    assert judgment.seconds >= 0
+    assert key_of(html) != key
+    assert "<html" not in html, "the answer is a part of the page, not a page"
+    assert '<div id="queue-progress" class="queue-progress" hx-swap-oob="true">' in html
+    assert re.search(r'id="announcer" hx-swap-oob="innerHTML">Saved\. Next comparison\. 1 done\.', html)
+    assert "<strong>1</strong> of 2 compared" in html
+
+
+def test_without_javascript_a_submit_redirects_to_the_next_pair(browser, pairs):
+    pairs(2)
+    client = browser("annotator")
+    key = key_of(get(client))
+    response = judge(client, key, htmx=False)
+    assert (response.status_code, response.url) == (302, URL)
+    assert Judgment.objects.count() == 1
+    html = get(client)
+    assert key_of(html) != key
+    assert "Saved." in html
+
+
+def test_the_same_submit_twice_stores_once_and_goes_on(browser, pairs):
+    pairs(2)
+    client = browser("annotator")
+    key = key_of(get(client))
+    first = judge(client, key, 1).content.decode()
+    again = judge(client, key, 4)
+    assert again.status_code == 200
+    assert key_of(again.content.decode()) == key_of(first)
+    assert Judgment.objects.get().rating == 1
+
+
+@pytest.mark.parametrize("fields", [{}, {"rating": "0"}, {"rating": "5"}, {"rating": "x"},
+                                    {"rating": "1", "helpful": "7"}, {"rating": "1", "note": "n" * 5001}])  # fmt: skip
+def test_a_wrong_submit_changes_nothing_and_leaves_the_page_as_it_is(browser, pairs, fields):
+    pairs(1)
+    client = browser("annotator")
+    key = key_of(get(client))
+    response = client.post(URL, {"key": key, **fields}, headers=HTMX)
+    assert response.status_code == 422
+    assert (response["HX-Retarget"], response["HX-Reswap"]) == ("#form-error", "innerHTML")
+    assert "Nothing was saved" in response.content.decode()
+    assert not Judgment.objects.exists()
+    plain = client.post(URL, {"key": key, **fields}, follow=True).content.decode()
+    assert 'class="notice error"' in plain
+    assert key_of(plain) == key
+
+
+def test_somebody_elses_key_is_refused(browser, pairs):
+    pairs(2)
+    theirs = key_of(get(browser("admin")))
+    client = browser("annotator")
+    for key in (theirs, str(uuid.uuid4()), "nonsense", ""):
+        assert judge(client, key).status_code == 422
+    assert not Judgment.objects.exists()
+
+
+def test_a_skip_needs_a_reason_and_brings_the_next_pair(browser, pairs):
+    pairs(2)
+    client = browser("annotator")
+    key = key_of(get(client))
+    assert client.post(f"{URL}skip/", {"key": key}, headers=HTMX).status_code == 422
+    assert not Skip.objects.exists()
+    sent = {"key": key, "reason": "broken", "note": "no text"}
+    html = client.post(f"{URL}skip/", sent, headers=HTMX).content.decode()
+    skip = Skip.objects.get()
+    assert (skip.reason, skip.note, skip.annotator.username) == ("broken", "no text", "annotator")
+    assert key_of(html) != key
+    assert "Skipped. Next comparison." in html
+
+
+def test_a_lost_session_answers_401_to_htmx_so_that_the_page_and_its_note_stay(browser, pairs):
+    pairs(1)
+    client = browser("annotator")
+    key = key_of(get(client))
+    client.logout()
+    assert judge(client, key).status_code == 401
+
+
+def test_looking_at_a_pair_keeps_it_reserved(browser, pairs):
+    pairs(1)
+    client = browser("annotator")
+    key = key_of(get(client))
+    slot = Reservation.objects.get(key=key).slot
+    before = slot.free_from
+    assert client.post(f"{URL}renew/{key}/").status_code == 204
+    slot.refresh_from_db()
+    assert slot.free_from > before
+
+
+def test_nothing_left_and_all_reserved_are_told_apart(browser, pairs):
+    empty = get(browser("annotator"))
+    assert "No comparisons yet" in empty
+    pairs(1)
+    holder = browser("admin")
+    key = key_of(get(holder))
+    waiting = get(browser("annotator"))
+    assert "somebody else" in waiting
+    assert 'hx-trigger="every 15s"' in waiting
+    judge(holder, key)
+    done = get(browser("annotator"))
+    assert "Nothing left for you here" in done
+    assert "hx-trigger" not in done
+
+
+def test_the_waiting_page_gets_the_pair_as_soon_as_one_is_free(browser, pairs):
+    pairs(1)
+    client = browser("annotator")
+    polled = get(client, **HTMX)
+    assert key_of(polled)
+    assert "<html" not in polled
+    assert "Next comparison" in polled
+
+
+def test_guidelines_open_the_first_time_and_when_they_changed(browser, pairs, project):
+    pairs(4)
+    client = browser("annotator")
+    panel = re.compile(r'<aside id="guidelines"[^>]*>')
+    first = get(client)
+    assert " data-new" in panel.search(first)[0]
+    assert " hidden" not in panel.search(first)[0]
+    html = judge(client, key_of(first), guideline="1").content.decode()
+    assert not panel.search(html), "unchanged guidelines are not sent again: the panel keeps its place"
+    assert " hidden" in panel.search(get(client))[0]
+
+    set_guidelines(project, User.objects.get(username="root"), "# New rules")
+    html = judge(client, key_of(html), guideline="1").content.decode()
+    assert 'hx-swap-oob="true"' in panel.search(html)[0]
+    assert "New rules" in html
+    assert "have changed" in html
+
+
+def test_what_people_wrote_cannot_run_in_the_page(browser, pairs):
+    attack = "<script>alert(1)</script><img src=x onerror=alert(2)> [x](javascript:alert(3)) ![t](http://evil.example/t.png)"
+    pairs(1, texts=(attack, attack + " B"), prompt=attack)
+    client = browser("annotator")
+    html = get(client)
+    assert html.count(escape("<script>alert(1)</script>").replace("&#x27;", "'")) >= 3
+    body = html[html.index("<body") :]
+    assert "<script" not in body
+    assert "<img" not in body
+    assert not re.search(r'(src|href)="(javascript:|http://evil.example/t.png" src)', body)
+    # As a note in the history as well.
+    judge(client, key_of(html), note=attack)
+    history = client.get("/p/kind/label/history/").content.decode()
+    assert "<script" not in history[history.index("<body") :]
+    assert escape("<img src=x onerror=alert(2)>") in history
+
+
+def test_the_history_shows_ones_own_judgments_only(browser, pairs):
+    pairs(1)
+    annotator, admin = browser("annotator"), browser("admin")
+    judge(annotator, key_of(get(annotator)), 2, note="mine")
+    own = annotator.get("/p/kind/label/history/").content.decode()
+    assert "mine" in own
+    assert "A is slightly better" in own
+    assert not [name for name in GENERATORS if name in own]
+    assert "Nothing judged yet" in admin.get("/p/kind/label/history/").content.decode()
+
+
+def test_long_turns_fold_and_long_conversations_show_their_end(browser, project):
+    long = "word " * 400
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": long},
+        {"role": "assistant", "content": "Noted."},
+        {"role": "user", "content": "Now?"},
+        {"role": "assistant", "content": "Yes."},
+        {"role": "user", "content": "Then go."},
+    ]
+    (prompt,) = add_prompts(project, [messages]).rows
+    responses = add_responses(project, [NewResponse(prompt, "a", "x"), NewResponse(prompt, "b", "y")]).rows
+    add_comparisons(project, list(pairs_of(responses)))
+    html = get(browser("annotator"))
+    assert "3 earlier turns" in html
+    assert html.count('class="fold"') == 1
+    assert html.index("Be brief.") < html.index("Now?") < html.index("Then go.")
+
+
+def test_the_number_of_queries_does_not_grow(browser, pairs, django_assert_num_queries):
+    pairs(30)
+    client = browser("annotator")
+    get(client)  # the first look reserves
+    with django_assert_num_queries(QUERIES_OF_A_PAGE):
+        key = key_of(get(client))
+    for _ in range(10):
+        key = key_of(judge(client, key).content.decode())
+    with django_assert_num_queries(QUERIES_OF_A_PAGE):
+        get(client)
+    with django_assert_num_queries(QUERIES_OF_A_SUBMIT):
+        judge(client, key)
