@@ -48,10 +48,10 @@ TEXTS = {
             "A policy may find answers that the reward model likes and people do not. The KL penalty keeps it near the "
             "policy it started from: raise it when the answers get strange while the reward goes on rising.",
         ),
-        ("steps", "kl_coefficient"),
+        ("steps", "beta"),
         "A rising reward is not yet a better policy: watch the KL divergence and read the samples. A fast growing KL "
         "with strange answers means that the policy exploits the reward model.",
-        (("steps", "Rounds of sampling and updating"), ("kl_coefficient", "KL penalty")),
+        (("steps", "Rounds of sampling and updating"), ("beta", "KL penalty")),
     ),
     "dpo": RecipeText(
         (
