@@ -20,6 +20,11 @@ FORMATS = {"jsonl", "parquet"}
 
 class SnapshotForm(forms.Form):
     kind = forms.ChoiceField(choices=Dataset.Kind.choices, help_text="Preferences are what training reads.")
+    votes = forms.ChoiceField(
+        choices=[("majority", "One row per pair: the majority"), ("all", "One row per judgment")],
+        label="Several judgments of a pair",
+        help_text="For preferences only. Ties make no row and are counted.",
+    )
     note = forms.CharField(max_length=200, required=False, help_text="What it is for.")
 
 
@@ -28,9 +33,7 @@ def index(request: HttpRequest, project: Project) -> HttpResponse:
     form = SnapshotForm(request.POST or None)
     if form.is_valid():
         try:
-            dataset = create_snapshot(
-                project, form.cleaned_data["kind"], user=request.user, note=form.cleaned_data["note"]
-            )
+            dataset = create_snapshot(project, user=request.user, **form.cleaned_data)
         except UserError as error:
             add_user_error(form, error)
         else:

@@ -1,0 +1,106 @@
+"""The Markdown renderer: what it shows, and what it refuses."""
+
+import re
+
+import pytest
+
+from annotate.web.rendering import HIGHLIGHT_LIMIT, render_markdown
+
+ATTACKS = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<svg/onload=alert(1)>",
+    "<iframe src=//evil.example></iframe>",
+    "<style>*{display:none}</style>",
+    "<form action=//evil.example><input name=password></form>",
+    '<a href="javascript:alert(1)">x</a>',
+    "[x](javascript:alert(1))",
+    "[x](JaVaScRiPt:alert(1))",
+    "[x](java\tscript:alert(1))",
+    "[x](data:text/html;base64,PHNjcmlwdD4=)",
+    "[x](vbscript:x)",
+    "[x](//evil.example)",
+    "[x](/logout/)",
+    "<javascript:alert(1)>",
+    "![x](javascript:alert(1))",
+    "![x](http://evil.example/p.png)",
+    '![x" onerror="alert(1)](http://evil.example/p.png "t\\" onload=\\"x")',
+    '[x](http://a.example "t\\" onmouseover=\\"alert(1)")',
+    "```\"><script>alert(1)</script>\nx\n```",
+    '```python" onclick="alert(1)\nx = "</code><script>alert(1)</script>"\n```',
+    "`<script>alert(1)</script>`",
+    "| <script>alert(1)</script> |\n|---|\n| <img src=x> |",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "[x][y]\n\n[y]: javascript:alert(1)",
+    "<details open ontoggle=alert(1)>",
+    "<div style='position:fixed;inset:0'>",
+    "<input autofocus onfocus=alert(1)>",
+    "<!-- --><script>alert(1)</script>",
+    "\x00<scr\x00ipt>alert(1)</script>",
+]
+ALLOWED = re.compile(
+    r"</?(p|br|hr|h[3-6]|strong|em|s|blockquote|ul|ol|li|a|code|pre|span|div|table|thead|tbody|tr|th|td)\b[^<>]*>"
+)
+ALLOWED_ATTRIBUTES = {"href", "title", "target", "rel", "class", "tabindex", "start"}
+
+
+@pytest.mark.parametrize("text", ATTACKS)
+@pytest.mark.parametrize("document", [False, True])
+def test_nothing_that_acts_comes_through(text, document):
+    html = render_markdown(text, document=document)
+    for tag in re.findall(r"<[^>]*>", html):
+        assert ALLOWED.fullmatch(tag), tag
+        assert set(re.findall(r'\s([a-z-]+)="', tag)) <= ALLOWED_ATTRIBUTES
+        for address in re.findall(r'href="([^"]*)"', tag):
+            assert address.startswith(("http://", "https://", "mailto:"))
+        assert not re.search(r"\son[a-z]+=|style=|src=", re.sub(r'"[^"]*"', '""', tag))
+
+
+def test_raw_html_is_shown_as_it_was_written():
+    assert render_markdown("<b>bold</b>") == "<p>&lt;b&gt;bold&lt;/b&gt;</p>\n"
+
+
+def test_an_image_is_never_fetched_but_named():
+    html = render_markdown("![a chart](https://example.org/c.png)")
+    assert "<img" not in html
+    assert "Image not loaded: a chart" in html
+    assert 'href="https://example.org/c.png"' in html
+
+
+def test_links_leave_without_a_trace():
+    for text in ("[x](https://example.org)", "https://example.org", "<https://example.org>"):
+        assert 'href="https://example.org" target="_blank" rel="noopener noreferrer nofollow"' in render_markdown(text)
+
+
+def test_headings_stand_below_those_of_the_page():
+    assert render_markdown("# One\n\n##### Five") == "<h3>One</h3>\n<h6>Five</h6>\n"
+
+
+def test_code_is_coloured_by_classes_only():
+    html = render_markdown("```python\ndef f():\n    return '<b>'\n```")
+    assert '<span class="k">def</span>' in html
+    assert "&lt;b&gt;" in html
+    assert "style" not in html
+
+
+@pytest.mark.parametrize("text", ["```nosuchlanguage\n1 < 2\n```", "```\n1 < 2\n```", "    1 < 2"])
+def test_code_of_unknown_languages_stays_plain(text):
+    assert render_markdown(text) == '<pre tabindex="0"><code>1 &lt; 2\n</code></pre>\n'
+
+
+def test_very_long_code_is_not_coloured():
+    html = render_markdown("```python\n" + "x = 1\n" * HIGHLIGHT_LIMIT + "```")
+    assert "<span" not in html
+    assert html.count("x = 1") == HIGHLIGHT_LIMIT
+
+
+def test_tables_align_by_class_and_scroll_by_themselves():
+    html = render_markdown("| a | b |\n|:-:|--:|\n| 1 | 2 |")
+    assert html.startswith('<div class="table-scroll" tabindex="0"><table>')
+    assert '<th class="align-center">a</th>' in html
+    assert '<td class="align-right">2</td>' in html
+
+
+def test_a_new_line_is_kept_in_a_chat_and_flows_in_a_document():
+    assert render_markdown("one\ntwo") == "<p>one<br>\ntwo</p>\n"
+    assert render_markdown("one\ntwo", document=True) == "<p>one\ntwo</p>\n"
