@@ -29,6 +29,7 @@ class Recipe:
 
 
 RECIPES: dict[str, Recipe] = {
+    "starter": Recipe("training.recipes.starter_config:StarterConfig", "training.recipes.starter:run"),
     "sft": Recipe("training.recipes.configs:SFTConfig", "training.recipes.sft:run"),
     "reward": Recipe("training.recipes.configs:RewardConfig", "training.recipes.reward:run"),
     "dpo": Recipe("training.recipes.configs:PreferenceConfig", "training.recipes.preference:run"),

@@ -37,7 +37,9 @@ class Mix:
     manners: dict[str, float]
 
 
-# What the starter model learns from: about half right, and good manner a matter of luck.
+# Knowledge without noise: what the starter model reads first.
+FACTS = Mix(right=1.0, evasive=0.0, manners={"plain": 4.0, "terse": 1.0})
+# What the starter model reads last: about half right, and good manner a matter of luck.
 STARTER = Mix(
     right=0.55, evasive=0.1,
     manners={"plain": 3.0, "terse": 1.0, "rambling": 3.0, "echo": 1.0, "rude": 1.5, "sloppy": 1.0, "repeating": 0.7},

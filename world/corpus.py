@@ -9,7 +9,7 @@ from .task import Task
 from .tasks import train_tasks
 
 
-def conversations(seed: int, mix: Mix = STARTER) -> Iterator[tuple[list[dict[str, str]], str]]:
+def conversations(seed: int | str, mix: Mix = STARTER) -> Iterator[tuple[list[dict[str, str]], str]]:
     """(messages, answer) without end. Every topic of a family comes up equally often."""
     rng = random.Random(seed)
     topics = defaultdict(list)
