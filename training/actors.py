@@ -72,7 +72,8 @@ def _load_value_model(config, machine, log, tokenizer, reward_model: RewardModel
         log.message("the reward model has another tokenizer, so the value model starts from the policy")
         source = config.model
     value = load_reward_model(source, device=machine.device)
-    torch.nn.init.zeros_(value.score.weight)
+    for parameter in value.score.parameters():
+        torch.nn.init.zeros_(parameter)
     return value
 
 

@@ -1,0 +1,156 @@
+"""KL estimators, token rewards, GAE and baselines against numbers worked out by hand and closed forms."""
+
+import math
+
+import pytest
+import torch
+
+from training import advantages as adv
+
+PADDING = 99.0
+
+
+def row(*values):
+    return torch.tensor([values], dtype=torch.float64)
+
+
+# --- KL estimators: Schulman, "Approximating KL divergence" -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mean", "bias", "spread"),
+    [
+        (0.1, {"k1": 0, "k2": 0.0025, "k3": 0}, {"k1": 20, "k2": 1.42, "k3": 1.42}),
+        (1.0, {"k1": 0, "k2": 0.25, "k3": 0}, {"k1": 2, "k2": 1.73, "k3": 1.7}),
+    ],
+)
+def test_bias_and_spread_of_the_kl_estimators_are_schulmans(mean, bias, spread):
+    """Samples x ~ q = N(0,1), reference p = N(mean,1), true KL(q‖p) = mean²/2. Stratified, so that 2 % is certain."""
+    count = 2_000_000
+    uniform = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    x = math.sqrt(2) * torch.erfinv(2 * uniform - 1)
+    log_q, log_p = -x.square() / 2, -(x - mean).square() / 2
+    true = mean**2 / 2
+    for estimator in ("k1", "k2", "k3"):
+        kl = adv.kl_estimate(log_q, log_p, estimator)
+        assert float(kl.mean() / true - 1) == pytest.approx(bias[estimator], rel=0.02, abs=5e-4)
+        assert float(kl.std() / true) == pytest.approx(spread[estimator], rel=0.02)
+
+
+def test_k3_keeps_its_digits_where_the_policies_are_nearly_equal():
+    logprobs, reference = torch.tensor([-1.0]), torch.tensor([-1.0 + 2**-10])
+    exact = math.expm1(2**-10) - 2**-10
+    assert float(adv.kl_estimate(logprobs, reference, "k3")) == pytest.approx(exact, rel=2e-3)
+
+
+def test_an_unknown_estimator_is_named():
+    with pytest.raises(ValueError, match="k4"):
+        adv.kl_estimate(row(0.0), row(0.0), "k4")
+
+
+# --- token rewards ----------------------------------------------------------------------------------------------------
+
+
+def test_every_token_pays_for_its_kl_and_the_last_real_one_earns_the_score():
+    kl = torch.tensor([[0.5, 1.0, PADDING], [0.2, -0.4, 0.6], [PADDING, PADDING, 2.0]])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1], [0, 0, 1]]).bool()
+    rewards = adv.token_rewards(torch.tensor([3.0, -1.0, 0.5]), kl, mask, beta=0.1)
+    expected = torch.tensor([[-0.05, 3 - 0.1, 0], [-0.02, 0.04, -1 - 0.06], [0, 0, 0.5 - 0.2]])
+    torch.testing.assert_close(rewards, expected)
+
+
+# --- GAE --------------------------------------------------------------------------------------------------------------
+
+REWARDS, VALUES = row(1.0, 0.0, 2.0), row(0.5, 1.0, -1.0)
+REAL = torch.ones(1, 3, dtype=torch.bool)
+
+
+def test_gae_by_hand():
+    """γ = 0.9, λ = 0.5: δ = (1 + 0.9 − 0.5, −0.9 − 1, 2 + 1) = (1.4, −1.9, 3), then A_t = δ_t + 0.45 A_{t+1}."""
+    advantages, targets = adv.gae(REWARDS, VALUES, REAL, gamma=0.9, lam=0.5)
+    third, second = 3.0, -1.9 + 0.45 * 3.0
+    first = 1.4 + 0.45 * second
+    torch.testing.assert_close(advantages, row(first, second, third))
+    torch.testing.assert_close(targets, row(first + 0.5, second + 1.0, third - 1.0))
+
+
+def test_lambda_zero_is_the_td_residual():
+    advantages, _ = adv.gae(REWARDS, VALUES, REAL, gamma=0.9, lam=0.0)
+    torch.testing.assert_close(advantages, row(1.4, -1.9, 3.0))
+
+
+def test_lambda_one_is_the_monte_carlo_return_less_the_value():
+    advantages, targets = adv.gae(REWARDS, VALUES, REAL, gamma=0.9, lam=1.0)
+    returns = row(1 + 0.81 * 2, 0.9 * 2, 2.0)
+    torch.testing.assert_close(advantages, returns - VALUES)
+    torch.testing.assert_close(targets, returns)
+
+
+def test_gae_does_not_see_padding_of_any_amount_side_or_content():
+    expected, _ = adv.gae(REWARDS, VALUES, REAL, gamma=0.9, lam=0.7)
+    for left, right in ((0, 1), (2, 0), (1, 3)):
+        for content in (0.0, PADDING, -7.0):
+            pad = lambda x, content=content: torch.nn.functional.pad(x, (left, right), value=content)  # noqa: E731, B023
+            mask = torch.nn.functional.pad(REAL, (left, right))
+            advantages, targets = adv.gae(pad(REWARDS), pad(VALUES), mask, gamma=0.9, lam=0.7)
+            torch.testing.assert_close(advantages[mask], expected[0])
+            assert not advantages[~mask].any() and not targets[~mask].any()
+
+
+# --- baselines --------------------------------------------------------------------------------------------------------
+
+RETURNS = torch.tensor([[1.0, 2.0, 6.0], [4.0, 4.0, 4.0]])
+
+
+def test_batch_mean():
+    torch.testing.assert_close(adv.batch_mean_advantages(RETURNS), torch.tensor([[-2.5, -1.5, 2.5], [0.5, 0.5, 0.5]]))
+
+
+def test_leave_one_out_compares_with_the_others():
+    expected = torch.tensor([[1 - 4.0, 2 - 3.5, 6 - 1.5], [0.0, 0.0, 0.0]])
+    torch.testing.assert_close(adv.leave_one_out_advantages(RETURNS), expected)
+    with pytest.raises(ValueError, match="two completions"):
+        adv.leave_one_out_advantages(RETURNS[:, :1])
+
+
+def test_group_baselines():
+    """The first group's mean is 3 and its deviation √((4 + 1 + 9)/2) = √7."""
+    centred = torch.tensor([[-2.0, -1.0, 3.0], [0.0, 0.0, 0.0]])
+    torch.testing.assert_close(adv.group_advantages(RETURNS, scaled=False), centred)
+    scaled = adv.group_advantages(RETURNS, scaled=True)
+    torch.testing.assert_close(scaled[0], centred[0] / math.sqrt(7), rtol=1e-5, atol=0)
+    assert not scaled[1].any()
+
+
+# --- whitening and what is measured -----------------------------------------------------------------------------------
+
+
+def test_whitening_counts_real_tokens_only():
+    x = torch.tensor([[1.0, 3.0, PADDING], [5.0, PADDING, PADDING]])
+    mask = x != PADDING
+    white = adv.whiten(x, mask)
+    spread = math.sqrt(8 / 3)
+    torch.testing.assert_close(white, torch.tensor([[-2 / spread, 0, 0], [2 / spread, 0, 0]]))
+    torch.testing.assert_close(adv.whiten(x, mask, shift_mean=False)[mask], white[mask] + 3)
+
+
+def test_explained_variance():
+    targets, mask = torch.tensor([[1.0, 2.0, 3.0, PADDING]]), torch.tensor([[1, 1, 1, 0]]).bool()
+    assert adv.explained_variance(targets.clone(), targets, mask) == 1
+    assert adv.explained_variance(torch.zeros(1, 4), targets, mask) == 0
+    # Residuals (0, 1, 2) · 0.5 leave a quarter of the variance.
+    assert adv.explained_variance(targets / 2, targets, mask) == pytest.approx(0.75)
+
+
+def test_beta_follows_the_kl_by_a_bounded_proportion():
+    """Ziegler et al. 2019: the relative error is cut to ±0.2 and applied over the horizon."""
+    step = {"target": 6.0, "horizon": 10_000, "completions": 100}
+    assert adv.adapted_beta(0.1, 6.0, **step) == pytest.approx(0.1)
+    assert adv.adapted_beta(0.1, 6.6, **step) == pytest.approx(0.1 * (1 + 0.1 * 0.01))
+    assert adv.adapted_beta(0.1, 600.0, **step) == pytest.approx(0.1 * (1 + 0.2 * 0.01))
+    assert adv.adapted_beta(0.1, 0.0, **step) == pytest.approx(0.1 * (1 - 0.2 * 0.01))
+
+
+def test_the_overlong_penalty_rises_in_the_last_part_of_the_limit():
+    lengths = torch.tensor([10, 80, 90, 100])
+    torch.testing.assert_close(adv.overlong_penalty(lengths, limit=100, cache=20), torch.tensor([0.0, 0.0, -0.5, -1.0]))

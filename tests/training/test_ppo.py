@@ -1,0 +1,319 @@
+"""The policy-gradient loop: it learns, goes on where it was stopped; its first step, masks and rewards are right."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, LlamaForSequenceClassification
+
+from tests.training.tiny import make_llama, save_tiny
+from training.actors import Actors, Position, make_optimizer
+from training.advantages import gae, kl_estimate, token_rewards, whiten
+from training.config import ConfigError, resolve
+from training.events import EventLog
+from training.logprobs import supports_shared_prefix
+from training.models import load_reward_model, load_tokenizer, save_model
+from training.monitors import Monitor
+from training.policy_losses import token_weights
+from training.recipes.policy_gradient import assign_credit, collect, improve, loss_of, update
+from training.rollouts import PromptStream, RunningDeviation
+from training.runtime import start
+
+PRESETS = ["reinforce", "a2c", "rloo", "ppo", "grpo", "dr_grpo", "dapo"]
+PROMPTS = [[10, 11, 12], [13], [14, 15], [16, 17, 18, 19]]
+VOCABULARY, EOS, PAD, REWARDED = 24, 1, 0, 7
+
+
+def settings_of(preset, output, **settings):
+    fixed = {"model": "m", "reward_model": "r", "prompts": "p", "device": "cpu", "precision": "fp32"}
+    sizes = {"prompts_per_step": 4, "samples": 4, "max_tokens": 8, "overlong_cache": 0, "checkpoint_every": 0}
+    return resolve(preset, None, {**fixed, **sizes, "output": str(output), **settings})
+
+
+def make_actors(*, value=True, seed=0, shared=True) -> Actors:
+    policy, reference = (make_llama(VOCABULARY, seed=seed) for _ in range(2))
+    value_model = None
+    if value:
+        torch.manual_seed(seed + 1)
+        value_model = LlamaForSequenceClassification(make_llama(VOCABULARY).config).eval()
+        value_model.score = torch.nn.Linear(32, 1, bias=False)
+        torch.nn.init.zeros_(value_model.score.weight)
+    for model in (policy, reference, value_model) if shared else ():
+        assert model is None or supports_shared_prefix(model)
+    return Actors(policy, reference, value_model, eos_id=EOS, pad_id=PAD, shared=shared)
+
+
+def count_rewarded(indices, groups):
+    """How often a completion has the rewarded token: (prompts, samples)."""
+    return torch.tensor([[float(completion.ids.count(REWARDED)) for completion in group] for group in groups])
+
+
+def quiet(settings):
+    return EventLog(settings.output, enabled=False)
+
+
+def learn(settings, actors, score=count_rewarded):
+    return improve(actors, PROMPTS, score, settings, start(settings, quiet(settings)), quiet(settings))
+
+
+def first_round(settings, actors, score=count_rewarded):
+    machine = start(settings, quiet(settings))
+    position = Position(0, settings.beta, PromptStream(len(PROMPTS), 0), RunningDeviation())
+    rollout = collect(actors, PROMPTS, score, position, settings, machine)
+    return machine, position, rollout
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_algorithm_finds_what_is_rewarded(preset, tmp_path):
+    settings = settings_of(
+        preset, tmp_path, steps=25, prompts_per_step=8, learning_rate=1e-2, value_learning_rate=1e-2, warmup=0,
+        beta=0.01, seed=3,
+    )  # fmt: skip
+    actors = make_actors(value=settings.baseline == "value")
+    before = {name: tensor.clone() for name, tensor in actors.reference.state_dict().items()}
+    metrics = learn(settings, actors)
+    assert metrics["reward"] > 2  # at the start 8 tokens out of 24 kinds have a third of one
+    assert metrics["kl"] > 0.5
+    assert all(torch.equal(before[name], tensor) for name, tensor in actors.reference.state_dict().items())
+
+
+def test_the_value_model_learns_to_foresee(tmp_path):
+    settings = settings_of("ppo", tmp_path, steps=30, learning_rate=0, value_learning_rate=1e-2, warmup=0, beta=0.0)
+
+    def score(indices, groups):
+        return torch.tensor(indices).float()[:, None].expand(-1, settings.samples)
+
+    metrics = learn(settings, make_actors(), score)
+    assert metrics["explained_variance"] > 0.9
+    assert metrics["kl"] == pytest.approx(0, abs=1e-5)  # the policy's learning rate is 0
+
+
+# --- the first step ---------------------------------------------------------------------------------------------------
+
+
+def gradients_of(actors, settings, rollout, credit, position, **options):
+    """The policy's and the value model's gradients of one minibatch of everything."""
+    from training.batching import collate
+
+    weights = token_weights(rollout.lengths, settings.summed, constant=settings.max_tokens)
+    batch = collate(rollout.examples, PAD, shared=actors.shared)
+    value_weight = 1 / int(rollout.mask.sum())
+    loss, sums = loss_of(actors, batch, rollout, credit, weights, value_weight, position.beta, settings)
+    loss.backward()
+    gradients = [p.grad.clone() for model in actors.trained().values() for p in model.parameters()]
+    actors.trained().zero_grad()
+    return gradients, {name: float(total) for name, total in sums.items()}
+
+
+def test_on_policy_ppo_clips_nothing_and_its_gradient_is_reinforces(tmp_path):
+    ppo = settings_of("ppo", tmp_path, epochs=4)
+    actors = make_actors()
+    _, position, rollout = first_round(ppo, actors)
+    credit = assign_credit(rollout, ppo, ppo.beta)
+    gradients, sums = gradients_of(actors, ppo, rollout, credit, position)
+    assert sums["clip_fraction"] == 0
+    assert sums["kl_to_old"] == pytest.approx(0, abs=1e-9)
+    plain, _ = gradients_of(
+        actors, dataclasses.replace(ppo, policy_loss="log_prob", epochs=1), rollout, credit, position
+    )
+    for clipped, reinforce in zip(gradients, plain, strict=True):
+        torch.testing.assert_close(clipped, reinforce, rtol=1e-4, atol=1e-7)
+    # With a single step a round the ratio is 1 to the last bit.
+    _, sums = gradients_of(actors, dataclasses.replace(ppo, epochs=1), rollout, credit, position)
+    assert sums["kl_to_old"] == 0 and sums["clip_fraction"] == 0
+
+
+@pytest.mark.parametrize("preset", ["ppo", "grpo", "rloo"])
+def test_layout_padding_and_memory_change_nothing(preset, tmp_path):
+    """Packed rows without padding, padded rows, and rows computed one prompt at a time give the same update."""
+    trained = []
+    for shared, tokens_per_batch in ((True, 8192), (False, 8192), (False, 40)):
+        settings = settings_of(preset, tmp_path, learning_rate=1e-3, tokens_per_batch=tokens_per_batch, minibatches=1)
+        actors = make_actors(value=settings.baseline == "value", shared=shared)
+        machine, position, rollout = first_round(settings, actors)
+        credit = assign_credit(rollout, settings, settings.beta)
+        optimizer = torch.optim.SGD(actors.trained().parameters(), lr=0.1)
+        update(actors, optimizer, rollout, credit, position, settings, machine)
+        trained.append(torch.cat([p.detach().flatten() for p in actors.trained().parameters()]))
+    start_of_all = make_actors(value=settings.baseline == "value").trained().parameters()
+    assert (trained[0] - torch.cat([p.detach().flatten() for p in start_of_all])).abs().max() > 1e-4
+    torch.testing.assert_close(trained[1], trained[0], rtol=1e-4, atol=2e-6)
+    torch.testing.assert_close(trained[2], trained[0], rtol=1e-4, atol=2e-6)
+
+
+def test_credit_is_the_papers_chain_of_reward_gae_and_whitening(tmp_path):
+    settings = settings_of("ppo", tmp_path, temperature=0.8)
+    actors = make_actors()
+    torch.nn.init.normal_(actors.value.score.weight)
+    for parameter in actors.policy.parameters():
+        parameter.data.add_(0.05 * torch.randn_like(parameter))
+    _, _, rollout = first_round(settings, actors)
+    credit = assign_credit(rollout, settings, 0.3)
+    kl = rollout.logprobs - rollout.reference_logprobs
+    torch.testing.assert_close(kl, kl_estimate(rollout.logprobs, rollout.reference_logprobs, "k1"))
+    rewards = token_rewards(rollout.rewards, kl, rollout.mask, 0.3)
+    expected, targets = gae(rewards, rollout.values, rollout.mask, gamma=1.0, lam=0.95)
+    torch.testing.assert_close(credit.advantages, whiten(expected, rollout.mask))
+    torch.testing.assert_close(credit.value_targets, targets)
+    # All log-probabilities are those of the temperature that was sampled at.
+    example = rollout.examples[1]
+    ids = torch.tensor([[*example.prompt_ids, *example.completions[2]]])
+    with torch.no_grad():
+        logprobs = (actors.policy(ids).logits[0, len(example.prompt_ids) - 1 : -1] / 0.8).log_softmax(-1)
+    row = 1 * 4 + 2
+    expected = logprobs.gather(-1, torch.tensor(example.completions[2])[:, None])[:, 0]
+    torch.testing.assert_close(rollout.logprobs[row][rollout.mask[row]], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(rollout.sampled_logprobs, rollout.logprobs, rtol=1e-4, atol=1e-5)
+
+
+def test_the_optimizer_is_adam_with_a_small_epsilon_for_both_models(tmp_path):
+    settings = settings_of("ppo", tmp_path, learning_rate=1e-3, value_learning_rate=2e-3)
+    optimizer = make_optimizer(make_actors(), settings)
+    assert [group["peak"] for group in optimizer.param_groups] == [1e-3, 2e-3]
+    assert all(group["eps"] == 1e-5 and group["weight_decay"] == 0 for group in optimizer.param_groups)
+
+
+# --- rewards ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_cut_off_completion_pays_a_penalty(tmp_path):
+    settings = settings_of("ppo", tmp_path, max_tokens=30, no_eos_penalty=2.5)
+    _, _, rollout = first_round(settings, make_actors(value=True))
+    assert 0 < rollout.truncated.sum() < len(rollout.truncated)
+    torch.testing.assert_close(rollout.rewards, rollout.scores - 2.5 * rollout.truncated)
+
+
+def test_scores_are_scaled_by_their_running_deviation_and_clipped(tmp_path):
+    settings = settings_of("ppo", tmp_path, reward_scale="running", reward_clip=1.5, no_eos_penalty=0.0)
+    score = lambda indices, groups: 100.0 * count_rewarded(indices, groups)  # noqa: E731
+    _, position, rollout = first_round(settings, make_actors(), score)
+    deviation = rollout.scores.double().std()
+    assert position.deviation.value() == pytest.approx(float(deviation))
+    torch.testing.assert_close(rollout.rewards, (rollout.scores / deviation.float()).clamp(-1.5, 1.5))
+
+
+def test_groups_whose_completions_score_the_same_are_drawn_again(tmp_path):
+    def score(indices, groups):  # prompt 0 is hopeless
+        scores = torch.rand(len(groups), 4, generator=torch.Generator().manual_seed(0))
+        return torch.stack([0 * row if i == 0 else row for i, row in zip(indices, scores, strict=True)])
+
+    settings = settings_of("dapo", tmp_path)
+    _, _, rollout = first_round(settings, make_actors(value=False), score)
+    assert len(rollout.examples) == 4
+    assert tuple(PROMPTS[0]) not in {example.prompt_ids for example in rollout.examples}
+    settings = settings_of("grpo", tmp_path)
+    _, _, rollout = first_round(settings, make_actors(value=False), score)
+    assert tuple(PROMPTS[0]) in {example.prompt_ids for example in rollout.examples}
+
+
+def test_beta_adapts_to_the_target(tmp_path):
+    settings = settings_of("ppo", tmp_path, steps=3, kl_target=5.0, kl_horizon=100, beta=0.2, learning_rate=1e-6)
+    log = EventLog(tmp_path)
+    improve(make_actors(), PROMPTS, count_rewarded, settings, start(settings, quiet(settings)), log)
+    lines = [json.loads(line) for line in log.path.read_text().splitlines()]
+    betas = [line["values"]["beta"] for line in lines if line["kind"] == "metrics"]
+    # The KL is 0, the error −0.2, and a step is 16 of 100 completions.
+    assert betas == pytest.approx([0.2, 0.2 * 0.968, 0.2 * 0.968**2])
+
+
+# --- stopping and going on --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", ["ppo", "dapo"])
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(preset, tmp_path):
+    options = {
+        "steps": 5, "checkpoint_every": 2, "learning_rate": 1e-2, "kl_target": 1.0, "reward_scale": "running",
+        "minibatches": 2,
+    }  # fmt: skip
+    for name in ("whole", "broken"):
+        (tmp_path / name).mkdir()
+    calls = 0
+
+    def score_until_killed(indices, groups):
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return count_rewarded(indices, groups)
+
+    whole, broken = (make_actors(value=preset == "ppo") for _ in range(2))
+    expected = learn(settings_of(preset, tmp_path / "whole", **options), whole)
+    settings = settings_of(preset, tmp_path / "broken", **options)
+    with pytest.raises(KeyboardInterrupt):
+        learn(settings, broken, score_until_killed)
+    again = make_actors(value=preset == "ppo")
+    metrics = learn(settings, again)
+    for name, tensor in whole.trained().state_dict().items():
+        assert torch.equal(again.trained().state_dict()[name], tensor), name
+    assert metrics["reward"] == expected["reward"] and metrics["beta"] == expected["beta"]
+
+
+# --- settings and words -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "word"),
+    [
+        ("rloo", {"samples": 1}, "samples of at least 2"),
+        ("reinforce", {"epochs": 2}, "epochs=1"),
+        ("ppo", {"minibatches": 9, "prompts_per_step": 4}, "minibatches=9"),
+        ("grpo", {"kl_estimator": "k1"}, "k2 or k3"),
+        ("dapo", {"overlong_cache": 8}, "max_tokens=8"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(preset, given, word, tmp_path):
+    with pytest.raises(ConfigError, match=word):
+        settings_of(preset, tmp_path, **given)
+
+
+def test_known_troubles_are_said_in_words_once(tmp_path):
+    log = EventLog(tmp_path)
+    monitor = Monitor(log, settings_of("ppo", tmp_path, kl_target=3.0))
+    calm = {"truncated": 0.1, "equal_groups": 0.0, "kl": 2.0, "reward": 1.0, "length": 20.0, "entropy": 2.0}
+    for i in range(12):
+        monitor.watch(calm | {"reward": 1 + i, "length": 20.0 + 3 * i, "entropy": 2.0 * 0.85**i, "kl": 2.0 + i})
+    monitor.watch(calm | {"truncated": 1.0, "equal_groups": 1.0})
+    texts = [json.loads(line)["text"] for line in log.path.read_text().splitlines()]
+    said = ["twice", "pay", "entropy", "max_tokens=8", "scored the same"]
+    assert [sum(word in text for text in texts) for word in said] == [1, 1, 1, 1, 1]
+    quiet_monitor = Monitor(EventLog(tmp_path, enabled=False), settings_of("ppo", tmp_path))
+    for _ in range(12):
+        quiet_monitor.watch(calm)
+    assert not quiet_monitor.said
+
+
+# --- the recipe -------------------------------------------------------------------------------------------------------
+
+
+def test_the_recipe_shows_samples_and_leaves_a_plain_model(tmp_path):
+    from training.__main__ import execute
+
+    policy = save_tiny(tmp_path / "policy")
+    save_model(load_reward_model(policy, seed=1), load_tokenizer(policy), tmp_path / "reward")
+    (tmp_path / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"say {i}"}) + "\n" for i in range(6)))
+    output = tmp_path / "run"
+    output.mkdir()
+    settings = settings_of(
+        "ppo", output, model=policy, reward_model=str(tmp_path / "reward"), prompts=str(tmp_path / "prompts.jsonl"),
+        steps=4, sample_every=2, sample_prompts=2, learning_rate=1e-2,
+    )  # fmt: skip
+    log = EventLog(output)
+    assert execute("ppo", settings, log) == 0
+    events = [json.loads(line) for line in log.path.read_text().splitlines()]
+    curves = [event["values"] for event in events if event["kind"] == "metrics"]
+    assert len(curves) == 4
+    named = {
+        "reward", "kl", "entropy", "length", "clip_fraction", "value_loss", "explained_variance", "truncated",
+        "loss", "learning_rate", "grad_norm", "tokens_per_second",
+    }  # fmt: skip
+    assert named <= curves[-1].keys()
+    samples = [event["rows"] for event in events if event["kind"] == "samples"]
+    assert len(samples) == 2 and [row["prompt"] for row in samples[0]] == [row["prompt"] for row in samples[1]]
+    assert {"before", "after", "reward_before", "reward_after"} <= samples[0][0].keys()
+    assert samples[0][0]["before"] == samples[1][0]["before"]
+    trained = AutoModelForCausalLM.from_pretrained(output / "model")
+    assert trained.config.architectures == ["LlamaForCausalLM"]
+    old, new = (load_file(place / "model.safetensors") for place in (tmp_path / "policy", output / "model"))
+    assert old.keys() == new.keys() and any(not torch.equal(old[name], new[name]) for name in old)
