@@ -147,7 +147,7 @@ SPECTACULAR_SETTINGS = {"TITLE": "Prefloop", "VERSION": "1", "SERVE_INCLUDE_SCHE
 
 # A run's row in the database is the truth and the message only a nudge (annotate/runs/), so a broker
 # that keeps its messages as files is good enough until there are several machines.
-CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "filesystem://")
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "filesystem://localhost")
 if CELERY_BROKER_URL.startswith("filesystem://"):
     _queue, _control = VAR_DIR / "broker" / "queue", VAR_DIR / "broker" / "control"
     for _folder in (_queue, _control):
@@ -165,5 +165,5 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TIMEZONE = "UTC"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 
-# What starts the trainer, in place of this Python: `accelerate launch --num_processes 4` where there are several devices.
+# What starts the trainer, in place of this Python: `accelerate launch --num_processes 4` where there are several GPUs.
 TRAINING_LAUNCHER = os.environ.get("TRAINING_LAUNCHER", "")

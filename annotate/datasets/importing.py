@@ -81,15 +81,20 @@ def import_file(
     if kind not in reader.KINDS:
         raise UserError(f"The format {format} holds {' or '.join(reader.KINDS)}, not “{kind}”.", field="kind")
     try:
-        with transaction.atomic():
-            lock_project(project)
-            report = _write(project, reader.read(path, kind, _source_name(filename)))
+        report = import_items(project, reader.read(path, kind, _source_name(filename)))
     except records.RecordError as error:
         named = records.RecordError(filename, error.line, error.field, error.expected)
         raise UserError(f"{named}.", field="file") from error
     if not report.rows:
         raise UserError(f"{filename} holds no rows.", field="file")
     return report
+
+
+@transaction.atomic
+def import_items(project: Project, items: Iterable) -> ImportReport:
+    """As `import_file`, for records and voted pairs that come from no file; each chunk of items is of one class."""
+    lock_project(project)
+    return _write(project, iter(items))
 
 
 def _source_name(filename: str) -> str:
@@ -202,15 +207,16 @@ def _annotators(usernames: set[str]) -> tuple[dict[str, User], int]:
 
 
 def _judgment(comparison: Comparison, annotator: User, left: Response, right: Response, vote: Vote) -> Judgment:
-    winners = {Rating.EQUAL: None, Rating.A_BETTER: left, Rating.A_SLIGHTLY_BETTER: left}
+    winners = {Rating.EQUAL: None, Rating.A_BETTER: left.pk, Rating.A_SLIGHTLY_BETTER: left.pk}
     return Judgment(
-        comparison=comparison,
-        annotator=annotator,
-        left=left,
-        right=right,
+        comparison_id=comparison.pk,
+        annotator_id=annotator.pk,
+        left_id=left.pk,
+        right_id=right.pk,
         rating=vote.rating,
-        winner=winners.get(vote.rating, right),
+        winner_id=winners.get(vote.rating, right.pk),
         note=vote.note,
+        seconds=vote.seconds,
         created_at=vote.created_at or timezone.now(),
         **vote.criteria,
     )

@@ -252,7 +252,7 @@ def test_a_trainer_left_by_a_killed_worker_is_ended_before_the_next_starts(attem
         "import os; os.kill(os.getpid(), 9)"
     )
     environment = {**os.environ, "TRAINING_LAUNCHER": settings.TRAINING_LAUNCHER,
-                   "DJANGO_SETTINGS_MODULE": "annotate.settings"}
+                   "DJANGO_SETTINGS_MODULE": "annotate.settings", "PREFLOOP_VAR": str(settings.VAR_DIR)}
     died = subprocess.run([sys.executable, "-c", script, str(directory)], env=environment)
     assert died.returncode == -9
     orphans = processes_of(run)

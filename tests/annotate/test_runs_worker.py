@@ -1,103 +1,13 @@
 """Real Celery workers on the file-system broker: messages lost, doubled and damaged, children and workers killed."""
 
-import json
 import os
 import signal
-import sqlite3
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-import psutil
 import pytest
 
-from annotate.management.commands.serve import worker_command
-from tests.annotate.runs_kit import FAKE_TRAINER
+from tests.annotate.installation import Installation
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 40.0
-
-
-class Installation:
-    """A var/ folder of its own with a database, a broker, and the workers that the test starts."""
-
-    def __init__(self, var: Path):
-        self.var = var
-        self.workers: list[subprocess.Popen] = []
-        self.environment = {
-            **os.environ,
-            "PREFLOOP_VAR": str(var),
-            "DJANGO_SETTINGS_MODULE": "annotate.settings",
-            "TRAINING_LAUNCHER": f"{sys.executable} {FAKE_TRAINER}",
-        }
-        self.environment.pop("DATABASE_URL", None)
-        self.environment.pop("CELERY_BROKER_URL", None)
-        self.python("from django.core.management import call_command; call_command('migrate', verbosity=0)")
-
-    def python(self, code: str) -> str:
-        script = f"import django; django.setup()\n{code}"
-        done = subprocess.run(
-            [sys.executable, "-c", script], env=self.environment, cwd=ROOT, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def queue_run(self, messages: int = 1) -> int:
-        """A queued run with so many messages in the broker."""
-        return int(self.python(
-            "from annotate.models import Project; from annotate.runs import claim\n"
-            "from tests.annotate.runs_kit import make_project, make_run\n"
-            "run = make_run(Project.objects.first() or make_project())\n"
-            f"for _ in range({messages}): claim.dispatch(run.pk)\n"
-            "print(run.pk)"
-        ))  # fmt: skip
-
-    def start_worker(self, **plan) -> subprocess.Popen:
-        with open(self.var / "worker.log", "a") as log:
-            worker = subprocess.Popen(
-                worker_command(), cwd=ROOT, stdout=log, stderr=log, start_new_session=True,
-                env={**self.environment, "FAKE_TRAINER": json.dumps(plan)},
-            )  # fmt: skip
-        self.workers.append(worker)
-        return worker
-
-    def sql(self, statement: str, *values) -> list:
-        with sqlite3.connect(self.var / "prefloop.sqlite3", timeout=30) as database:
-            return database.execute(statement, values).fetchall()
-
-    def run(self, pk: int) -> dict:
-        names = ("state", "attempt", "step", "error", "worker")
-        rows = self.sql(f"SELECT {', '.join(names)} FROM annotate_run WHERE id = ?", pk)
-        return dict(zip(names, rows[0], strict=True))
-
-    def wait_for(self, what, condition):
-        give_up_at = time.monotonic() + SECONDS
-        while not condition():
-            assert time.monotonic() < give_up_at, f"no {what}:\n{(self.var / 'worker.log').read_text()[-3000:]}"
-            subprocess.run(["sleep", "0.05"])
-
-    def wait_for_state(self, pk: int, state: str) -> dict:
-        self.wait_for(f"state {state} of run {pk}, which is {self.run(pk)}", lambda: self.run(pk)["state"] == state)
-        return self.run(pk)
-
-    def trainers(self, pk: int) -> list[psutil.Process]:
-        directory = str(self.var / "runs" / str(pk))
-        found = []
-        for process in psutil.process_iter(["cmdline", "status"]):
-            if directory in (process.info["cmdline"] or []) and process.info["status"] != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        return found
-
-    def messages(self) -> list[str]:
-        return sorted(path.name for path in (self.var / "broker" / "queue").iterdir())
-
-    def stop(self):
-        for worker in self.workers:
-            if worker.poll() is None:
-                worker.terminate()
-                worker.wait(SECONDS)
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ class Vote:
     rating: int
     note: str = ""
     criteria: dict[str, int] = field(default_factory=dict)
+    seconds: float | None = None
     created_at: datetime | None = None
 
 
