@@ -143,7 +143,15 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.LimitOffsetPagination",
     "PAGE_SIZE": 100,
 }
-SPECTACULAR_SETTINGS = {"TITLE": "Prefloop", "VERSION": "1", "SERVE_INCLUDE_SCHEMA": False}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Prefloop",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "ENUM_NAME_OVERRIDES": {
+        "DatasetKind": "annotate.models.dataset.Dataset.Kind",
+        "ModelKind": "annotate.models.model_version.ModelVersion.Kind",
+    },
+}
 
 # A run's row in the database is the truth and the message only a nudge (annotate/runs/), so a broker
 # that keeps its messages as files is good enough until there are several machines.

@@ -37,4 +37,5 @@ urlpatterns = [
     path("password/", account.password, name="password"),
     path("projects/new/", projects.new, name="project_new"),
     path("p/<slug:slug>/", include(project_urls)),
+    path("api/", include("annotate.api.urls")),
 ]

@@ -37,7 +37,7 @@ CHUNK = 2000
 
 @dataclass
 class ImportReport:
-    """What an import did. Counts are of new rows, except `rows` (read), `duplicates` and `skipped` (left out).
+    """What an import did: counts of new rows (a prompt that joins the pool is new), and of what was left out.
 
     `contradictions` are duplicates with another winner than the vote that stands: the first vote of a person counts.
     `skipped_because` counts the reasons.
@@ -124,8 +124,10 @@ def _add_prompts(project: Project, prompts: list[records.Prompt], report: Import
     conversations = [prompt.messages for prompt in prompts]
     digests = [text_digest(messages) for messages in conversations]
     waiting = set(project.prompts.filter(digest__in=digests, in_pool=True).values_list("digest", flat=True))
-    report.prompts += add_prompts(project, conversations, in_pool=True).created
-    report.duplicates += len(digests) - len(set(digests) - waiting)
+    add_prompts(project, conversations, in_pool=True)
+    new = len(set(digests) - waiting)
+    report.prompts += new
+    report.duplicates += len(digests) - new
 
 
 def _add_demonstrations(project: Project, given: list[records.Demonstration], report: ImportReport) -> None:

@@ -1,0 +1,65 @@
+"""Uploads, and datasets to take away."""
+
+from django.http import StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework.parsers import MultiPartParser
+from rest_framework.response import Response
+
+from annotate import access
+from annotate.api import serializers
+from annotate.api.views import ProjectView
+from annotate.datasets.exporting import export
+from annotate.datasets.snapshots import create_snapshot
+from annotate.datasets.uploads import import_upload
+
+RESEARCHER, ADMIN = access.Role.RESEARCHER, access.Role.ADMIN
+
+
+class Imports(ProjectView):
+    roles = {"POST": ADMIN}
+    parser_classes = [MultiPartParser]
+
+    @extend_schema(request=serializers.ImportRequest, responses=serializers.ImportReportSerializer)
+    def post(self, request, slug):
+        """All of a file lands, or none of it; an error names the line and the field."""
+        given = self.read(serializers.ImportRequest)
+        file, kind, format = given["file"], given["kind"], given["format"]
+        report = import_upload(self.project, file, kind, format=format, user=request.user)
+        return Response(serializers.ImportReportSerializer(report).data)
+
+
+class Datasets(ProjectView):
+    roles = {"GET": RESEARCHER, "POST": RESEARCHER}
+
+    @extend_schema(responses=serializers.DatasetSerializer(many=True))
+    def get(self, request, slug):
+        return self.paged(self.project.datasets.order_by("-id"), serializers.DatasetSerializer)
+
+    @extend_schema(request=serializers.NewDataset, responses={201: serializers.DatasetSerializer})
+    def post(self, request, slug):
+        """Freezes the project's data of this kind as it is now."""
+        given = self.read(serializers.NewDataset)
+        dataset = create_snapshot(self.project, user=request.user, **given)
+        return Response(serializers.DatasetSerializer(dataset).data, status=201)
+
+
+class Dataset(ProjectView):
+    roles = {"GET": RESEARCHER}
+
+    @extend_schema(responses=serializers.DatasetSerializer)
+    def get(self, request, slug, pk):
+        return Response(serializers.DatasetSerializer(get_object_or_404(self.project.datasets, pk=pk)).data)
+
+
+class Download(ProjectView):
+    roles = {"GET": RESEARCHER}
+
+    @extend_schema(operation_id="projects_datasets_download", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    def get(self, request, slug, pk, file_format):
+        """The rows as `jsonl` or `parquet`, written while they are read."""
+        filename, content_type, blocks = export(get_object_or_404(self.project.datasets, pk=pk), file_format)
+        response = StreamingHttpResponse(blocks, content_type=content_type)
+        response["Content-Disposition"] = f'attachment; filename="{filename}"'
+        return response

@@ -1,0 +1,215 @@
+"""What goes over the wire. Nothing here names a response's generator: annotators read these too."""
+
+from rest_framework import serializers
+
+from annotate.datasets.importing import FORMATS as IMPORT_FORMATS
+from annotate.datasets.snapshots import VOTES
+from annotate.models import Dataset, GuidelineVersion, Membership, ModelVersion, Project, Round, Run, Skip
+
+
+class ProjectSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Project
+        fields = (
+            "slug", "name", "description", "judgments_wanted", "lease_seconds", "archived", "policy", "reward_model",
+            "created_at",
+        )  # fmt: skip
+
+
+class NewProject(serializers.Serializer):
+    name = serializers.CharField(max_length=120)
+    slug = serializers.SlugField(max_length=60, required=False)
+    description = serializers.CharField(required=False, allow_blank=True)
+    judgments_wanted = serializers.IntegerField(required=False)
+    lease_seconds = serializers.IntegerField(required=False)
+    guidelines = serializers.CharField(required=False, help_text="Markdown; without it the default text.")
+
+
+class ProjectSettings(serializers.Serializer):
+    name = serializers.CharField(max_length=120, required=False)
+    description = serializers.CharField(required=False, allow_blank=True)
+    judgments_wanted = serializers.IntegerField(required=False, help_text="Of comparisons added from now on.")
+    lease_seconds = serializers.IntegerField(required=False)
+    archived = serializers.BooleanField(required=False)
+
+
+class GuidelinesSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = GuidelineVersion
+        fields = ("number", "text", "created_at")
+        read_only_fields = ("number", "created_at")
+
+
+class MemberSerializer(serializers.ModelSerializer):
+    username = serializers.CharField(source="user.username")
+
+    class Meta:
+        model = Membership
+        fields = ("username", "role")
+
+
+class ReserveRequest(serializers.Serializer):
+    exclude = serializers.ListField(
+        child=serializers.UUIDField(), required=False, help_text="Keys on screen: reserves the pair behind them."
+    )
+
+
+class MessageSerializer(serializers.Serializer):
+    role = serializers.CharField()
+    content = serializers.CharField()
+
+
+class PairSerializer(serializers.Serializer):
+    key = serializers.UUIDField(help_text="Goes back with the judgment, the skip or the renewal.")
+    prompt = MessageSerializer(many=True, source="comparison.prompt.messages")
+    a = serializers.CharField(source="left.text")
+    b = serializers.CharField(source="right.text")
+    lease_until = serializers.DateTimeField(source="slot.free_from")
+
+
+class QueueStateSerializer(serializers.Serializer):
+    judged = serializers.IntegerField()
+    skipped = serializers.IntegerField()
+    open_for_me = serializers.IntegerField()
+    reserved_by_others = serializers.IntegerField()
+    total_wanted = serializers.IntegerField()
+    total_done = serializers.IntegerField()
+
+
+class NextSerializer(serializers.Serializer):
+    pair = PairSerializer(allow_null=True)
+    state = QueueStateSerializer()
+
+
+class JudgmentRequest(serializers.Serializer):
+    key = serializers.UUIDField()
+    rating = serializers.IntegerField(help_text="1 A is better, 2 A slightly, 3 B slightly, 4 B is better.")
+    helpful = serializers.IntegerField(required=False, allow_null=True, help_text="1 A, 0 equal, -1 B.")
+    truthful = serializers.IntegerField(required=False, allow_null=True)
+    harmless = serializers.IntegerField(required=False, allow_null=True)
+    note = serializers.CharField(required=False, allow_blank=True)
+
+
+class JudgmentSerializer(serializers.Serializer):
+    id = serializers.IntegerField()
+    rating = serializers.IntegerField()
+    seconds = serializers.FloatField()
+    created_at = serializers.DateTimeField()
+    extra = serializers.SerializerMethodField(help_text="Came too late for a slot; it is kept all the same.")
+
+    def get_extra(self, judgment) -> bool:
+        return judgment.slot_id is None
+
+
+class SkipRequest(serializers.Serializer):
+    key = serializers.UUIDField()
+    reason = serializers.ChoiceField(choices=Skip.Reason.choices)
+    note = serializers.CharField(required=False, allow_blank=True)
+
+
+class SkipSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Skip
+        fields = ("id", "reason", "note", "created_at")
+
+
+class RenewalSerializer(serializers.Serializer):
+    held = serializers.BooleanField(help_text="False: somebody else has the pair now. It may still be submitted.")
+
+
+class ImportRequest(serializers.Serializer):
+    file = serializers.FileField()
+    kind = serializers.ChoiceField(choices=Dataset.Kind.choices)
+    format = serializers.ChoiceField(choices=list(IMPORT_FORMATS), default="native")
+
+
+class ImportReportSerializer(serializers.Serializer):
+    rows = serializers.IntegerField()
+    prompts = serializers.IntegerField()
+    responses = serializers.IntegerField()
+    comparisons = serializers.IntegerField()
+    judgments = serializers.IntegerField()
+    demonstrations = serializers.IntegerField()
+    annotators = serializers.IntegerField()
+    duplicates = serializers.IntegerField()
+    contradictions = serializers.IntegerField()
+    skipped = serializers.IntegerField()
+    skipped_because = serializers.DictField(child=serializers.IntegerField())
+
+
+class DatasetSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Dataset
+        fields = ("id", "kind", "number", "rows", "sha256", "facts", "note", "created_at")
+
+
+class NewDataset(serializers.Serializer):
+    kind = serializers.ChoiceField(choices=Dataset.Kind.choices)
+    votes = serializers.ChoiceField(choices=list(VOTES), default="majority")
+    note = serializers.CharField(max_length=200, required=False, allow_blank=True)
+
+
+
+class ModelSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = ModelVersion
+        fields = ("id", "kind", "name", "source", "parent", "run", "metrics", "created_at")
+        read_only_fields = ("parent", "run", "metrics")
+
+
+class OfProject(serializers.PrimaryKeyRelatedField):
+    """An id out of the project in the address; one of another project is as unknown as none."""
+
+    def get_queryset(self):
+        return super().get_queryset().filter(project=self.context["project"])
+
+
+class NewRun(serializers.Serializer):
+    recipe = serializers.CharField(help_text="sft, reward, rejection, ppo, dpo, …")
+    params = serializers.DictField(required=False, help_text="The recipe's settings.")
+    dataset = OfProject(queryset=Dataset.objects.all(), required=False, allow_null=True)
+    base_model = OfProject(queryset=ModelVersion.objects.all(), required=False, allow_null=True)
+    reward_model = OfProject(queryset=ModelVersion.objects.all(), required=False, allow_null=True)
+    title = serializers.CharField(max_length=120, required=False, allow_blank=True)
+
+
+class RunSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Run
+        fields = (
+            "id", "recipe", "title", "params", "dataset", "base_model", "reward_model", "state", "attempt", "phase",
+            "step", "total_steps", "error", "created_at", "started_at", "finished_at",
+        )  # fmt: skip
+
+
+class RunViewSerializer(serializers.Serializer):
+    words = serializers.CharField()
+    percent = serializers.FloatField()
+    seconds_left = serializers.FloatField(allow_null=True)
+    seconds_spent = serializers.FloatField()
+    series = serializers.DictField(help_text="Per metric its steps and values.")
+    restarted = serializers.BooleanField()
+    samples = serializers.ListField(child=serializers.DictField())
+    messages = serializers.ListField(child=serializers.DictField())
+    metrics = serializers.DictField()
+    log_tail = serializers.CharField()
+    last = serializers.IntegerField(help_text="The next request's `after`.")
+    finished = serializers.BooleanField()
+
+
+class RunDetail(serializers.Serializer):
+    run = RunSerializer()
+    view = RunViewSerializer()
+
+
+class RoundSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Round
+        fields = ("id", "number", "policy", "run", "responses_per_prompt", "created_at", "opened_at")
+
+
+class NewRound(serializers.Serializer):
+    policy = OfProject(queryset=ModelVersion.objects.all(), required=False, allow_null=True)
+    prompts = serializers.IntegerField(default=100)
+    responses_per_prompt = serializers.IntegerField(default=2)
+    params = serializers.DictField(required=False, help_text="Settings of the recipe generate, such as temperature.")

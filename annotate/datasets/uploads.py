@@ -1,0 +1,20 @@
+"""An uploaded file on its way to the importers, which read from disk and tell formats by the name's ending."""
+
+import tempfile
+from pathlib import Path
+
+from django.core.files.uploadedfile import UploadedFile
+
+from annotate.datasets.importing import ImportReport, import_file
+from annotate.models import Project
+
+
+def import_upload(project: Project, uploaded: UploadedFile, kind: str, *, format: str, user) -> ImportReport:
+    """As `import_file`, for a file out of a request. Only the endings of its name reach the disk."""
+    filename = Path(uploaded.name).name
+    with tempfile.TemporaryDirectory(prefix="prefloop-upload-") as folder:
+        path = Path(folder) / f"upload{''.join(Path(filename).suffixes[-2:])}"
+        with open(path, "wb") as file:
+            for chunk in uploaded.chunks():
+                file.write(chunk)
+        return import_file(project, path, kind, format=format, user=user, filename=filename)
