@@ -86,7 +86,7 @@ def _answer(request: HttpRequest, project: Project, store, done: str) -> HttpRes
         if not request.htmx:
             messages.error(request, str(error))
             return redirect("label", project.slug)
-        response = render(request, "label/refused.html", {"error": error}, status=422)
+        response = render(request, "label/refused.html", {"error": error, "project": project}, status=422)
         response["HX-Retarget"] = "#form-error"
         response["HX-Reswap"] = "innerHTML"
         return response
@@ -114,7 +114,8 @@ def _show_next(request: HttpRequest, project: Project, done: str = "") -> HttpRe
     if reservation:
         context["conversation"] = conversation(reservation.comparison.prompt.messages)
     if not request.htmx:
-        return page(request, "label/page.html", project, **context, **_guideline_news(request, project, guideline))
+        news = _guideline_news(request, project, guideline) if reservation else {}
+        return page(request, "label/page.html", project, **context, **news)
     read = request.POST.get("guideline", "")
     context |= {
         "project": project,

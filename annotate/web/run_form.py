@@ -8,12 +8,14 @@ from annotate.web.recipe_texts import text_of
 
 
 class ModelChoice(forms.ModelChoiceField):
-    def __init__(self, *args, promoted_pk: int | None = None, **kwargs):
-        self.promoted_pk = promoted_pk
+    """A model of the registry by name; `promoted_pk` is marked, and where kinds are mixed so are reward models."""
+
+    def __init__(self, *args, promoted_pk: int | None = None, mixed: bool = False, **kwargs):
+        self.promoted_pk, self.mixed = promoted_pk, mixed
         super().__init__(*args, **kwargs)
 
     def label_from_instance(self, model: ModelVersion) -> str:
-        kind = "" if model.kind == ModelVersion.Kind.POLICY else " (reward model)"
+        kind = " (reward model)" if self.mixed and model.kind == ModelVersion.Kind.REWARD else ""
         return f"{model.name}{kind}" + (" – promoted" if model.pk == self.promoted_pk else "")
 
 
@@ -43,6 +45,7 @@ class RunForm(forms.Form):
             label="Start from",
             initial=project.policy_id,
             promoted_pk=project.policy_id,
+            mixed=len(recipe.base) > 1,
             empty_label=None,
         )
         if recipe.needs_reward_model:

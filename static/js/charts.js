@@ -38,7 +38,7 @@
       width: figure.querySelector(".plot").clientWidth,
       height: HEIGHT,
       scales: { x: { time: false } },
-      cursor: { sync: { key: "run" }, points: { size: 7 } },
+      cursor: { y: false, sync: { key: "run" }, points: { size: 7 } },
       axes: [
         { ...axis, label: "step", labelSize: 20, size: 36, font: "12px system-ui", labelFont: "12px system-ui" },
         {

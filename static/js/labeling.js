@@ -3,6 +3,7 @@
 (() => {
   const RATING_KEYS = new Set(["1", "2", "3", "4"]);
   const SLOW_AFTER_MS = 300;
+  const SIGNED_OUT = "Not saved: you have been signed out. Sign in again in another tab, then try again.";
 
   const task = () => document.getElementById("task");
   const judge = () => document.getElementById("judge");
@@ -187,7 +188,8 @@
   document.addEventListener("htmx:responseError", (event) => {
     if (!isSend(event)) return;
     const status = event.detail.xhr.status;
-    if (status === 401) complain("Not saved: you have been signed out. Sign in again in another tab, then try again.");
+    const cookiesAreGone = status === 403 && !document.cookie.includes("csrftoken=");
+    if (status === 401 || cookiesAreGone) complain(SIGNED_OUT);
     else if (status === 403) complain("Not saved: you may not judge in this project any more.");
     else complain(`Not saved: the server had a problem (${status}).`);
   });
@@ -195,8 +197,9 @@
   // ---- the next pair -----------------------------------------------------------------------------------------
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.target?.id === "task" || event.detail.elt?.id === "task") {
-      task().focus({ preventScroll: true });
       restoreDraft();
+      // For screen readers; not when a quick hand is in the new pair already.
+      if (!task().contains(document.activeElement)) task().focus({ preventScroll: true });
     }
     if (event.detail.elt?.id === "guidelines") settlePanel();
   });

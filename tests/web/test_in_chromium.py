@@ -1,0 +1,184 @@
+"""The labeling page in a real browser: keys, drafts, failures, a narrow screen, and the content security policy."""
+
+import shutil
+
+import pytest
+
+from annotate.models import Judgment, Skip, User
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine (Debian: apt install chromium)"),
+]
+
+NEXT_PAIR = "key => document.querySelector('#task').dataset.key !== key"
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    # Playwright's own event loop runs in this thread; the ORM is used between its calls, never inside them.
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, live_server, project, browser):
+    """open_page("annotator", "/p/kind/label/", width=390): a page of a fresh browser profile, signed in."""
+    contexts = []
+
+    def make(username: str, path: str, width: int = 1280, **options):
+        context = chromium.new_context(viewport={"width": width, "height": 800}, **options)
+        contexts.append(context)
+        cookie = browser(username).cookies["sessionid"].value
+        context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
+        page = context.new_page()
+        page.complaints = []
+        page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.goto(live_server.url + path)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+def key_of(page) -> str:
+    return page.get_attribute("#task", "data-key")
+
+
+def test_a_day_at_the_keyboard(open_page, pairs):
+    """Rate, double Enter, take a verdict back, write a note with digits in it, skip: the mouse is not needed."""
+    pairs(3)
+    page = open_page("annotator", "/p/kind/label/")
+    assert page.is_visible("#guidelines"), "opened by itself the first time"
+    page.keyboard.press("g")
+    assert not page.is_visible("#guidelines")
+
+    posts = []
+    page.on("request", lambda request: request.method == "POST" and posts.append(request.url))
+    key = key_of(page)
+    page.keyboard.press("1")
+    page.keyboard.press("4")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    page.wait_for_function(NEXT_PAIR, arg=key)
+    assert Judgment.objects.get().rating == 4
+    assert len(posts) == 1
+    assert page.inner_text("#announcer") == "Saved. Next comparison. 1 done."
+    assert "1 of 3" in page.inner_text("#queue-progress")
+
+    key = key_of(page)
+    page.click(".criterion:has-text('Helpful') label:nth-of-type(1)")
+    page.click(".criterion:has-text('Truthful') label:nth-of-type(2)")
+    page.click(".criterion:has-text('Truthful') label:nth-of-type(2)")
+    page.click("[name=note]")
+    page.keyboard.type("1 of 2 facts is wrong")
+    page.keyboard.press("Escape")
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    page.wait_for_function(NEXT_PAIR, arg=key)
+    judgment = Judgment.objects.last()
+    assert (judgment.rating, judgment.helpful, judgment.truthful) == (2, 1, None)
+    assert judgment.note == "1 of 2 facts is wrong"
+
+    page.keyboard.press("s")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Nothing left for you here")
+    assert Skip.objects.get().reason == "need_expertise"
+    assert page.complaints == []
+
+
+def test_a_failure_keeps_choice_and_note_and_the_second_try_saves(open_page, pairs):
+    pairs(2)
+    page = open_page("annotator", "/p/kind/label/")
+    key = key_of(page)
+    page.keyboard.press("3")
+    page.fill("[name=note]", "keep me")
+    page.route("**/label/", lambda route: route.abort() if route.request.method == "POST" else route.continue_())
+    page.click("text=Submit")
+    page.wait_for_selector("#form-error >> text=Not saved: the server cannot be reached.")
+    page.unroute("**/label/")
+    assert not Judgment.objects.exists()
+
+    page.reload()
+    assert key_of(page) == key
+    assert page.input_value("[name=note]") == "keep me"
+    assert page.is_checked("[name=rating][value='3']")
+
+    session = page.context.cookies()
+    page.context.clear_cookies()
+    page.click("text=Submit")
+    page.wait_for_selector("#form-error >> text=you have been signed out")
+    page.context.add_cookies(session)
+    page.click("button:has-text('Try again')")
+    page.wait_for_function(NEXT_PAIR, arg=key)
+    assert (Judgment.objects.get().rating, Judgment.objects.get().note) == (3, "keep me")
+    assert page.input_value("[name=note]") == "", "the next pair starts with an empty note"
+
+
+def test_nothing_is_cut_off_on_a_narrow_screen(open_page, pairs):
+    wide = "a" * 300 + " `" + "b" * 300 + "`\n\n```\n" + "c" * 300 + "\n```\n\n" + "|x" * 30 + "|\n" + "|-" * 30 + "|\n"
+    pairs(1, texts=(wide, "short"), prompt="d" * 300)
+    page = open_page("annotator", "/p/kind/label/", width=390)
+    page.click("text=Close the guidelines")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    for rating in page.locator(".rating").all():
+        box = rating.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+        assert box["width"] >= 44 and box["height"] >= 44, "as wide as a thumb"
+        assert box["y"] + box["height"] <= 800, "in sight without scrolling"
+    page.click(".rating:has-text('B is better')")
+    page.click("text=Submit")
+    page.wait_for_selector("text=Nothing left for you here")
+    assert Judgment.objects.get().rating == 4
+
+
+def test_without_javascript_everything_works_too(open_page, pairs):
+    pairs(2)
+    page = open_page("annotator", "/p/kind/label/", java_script_enabled=False)
+    page.click(".rating:has-text('A is slightly better')")
+    page.click("text=Submit")
+    assert Judgment.objects.get().rating == 2
+    page.click("summary:has-text('Skip')")
+    page.click("label:has-text('Another reason')")
+    page.click("button:has-text('Skip this pair')")
+    assert Skip.objects.get().reason == "other"
+    page.wait_for_selector("text=Nothing left for you here")
+
+
+def test_the_theme_chosen_stands_before_the_page_is_painted(open_page, pairs):
+    page = open_page("admin", "/p/kind/", color_scheme="light")
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.click("#theme-toggle")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert dark != light
+    page.reload()
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+
+
+def test_no_page_of_an_admin_scrolls_sideways_or_breaks_the_policy(open_page, pairs):
+    pairs(2)
+    User.objects.filter(username="admin").update(username="a" * 60)
+    page = open_page("a" * 60, "/p/kind/", width=390)
+    host = page.url.split("/p/kind/")[0]
+    for part in ("", "guidelines/", "guidelines/edit/", "data/", "datasets/", "runs/", "runs/new/reward/", "models/",
+                 "rounds/", "rounds/new/", "people/", "settings/", "label/", "label/history/"):  # fmt: skip
+        page.goto(f"{host}/p/kind/{part}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, part or "overview"
+    assert page.complaints == []
