@@ -139,6 +139,8 @@ def _refuse_if_last_admin(project: Project, person: User) -> None:
 
 
 def _check(project: Project) -> None:
+    if not project.name:
+        raise UserError("A project needs a name.", field="name")
     try:
         project.full_clean(validate_constraints=False)
         if project.lease_seconds < 30:

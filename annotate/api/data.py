@@ -56,7 +56,10 @@ class Dataset(ProjectView):
 class Download(ProjectView):
     roles = {"GET": RESEARCHER}
 
-    @extend_schema(operation_id="projects_datasets_download", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY})
+    @extend_schema(
+        operation_id="projects_datasets_download",
+        responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
+    )
     def get(self, request, slug, pk, file_format):
         """The rows as `jsonl` or `parquet`, written while they are read."""
         filename, content_type, blocks = export(get_object_or_404(self.project.datasets, pk=pk), file_format)

@@ -1,0 +1,246 @@
+"""The REST side: the same services, the same refusals, no generator in an annotator's answers."""
+
+import io
+import json
+
+import pytest
+from rest_framework.test import APIClient
+
+from annotate.models import Comparison, Judgment, Prompt, Response, Slot, User
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def api():
+    """A client for a person: api(ada).post("next/") is below the project's address."""
+
+    class Client(APIClient):
+        def generic(self, method, path, *args, **kwargs):
+            address = path if path.startswith("/") else f"/api/projects/kind/{path}"
+            return super().generic(method, address, *args, **kwargs)
+
+    def make(user=None) -> APIClient:
+        client = Client()
+        if user is not None:
+            client.force_login(user)
+        return client
+
+    return make
+
+
+def upload(text: str, name: str = "f.jsonl") -> io.BytesIO:
+    file = io.BytesIO(text.encode())
+    file.name = name
+    return file
+
+
+def test_a_whole_session_of_labeling(api, ada, pairs):
+    pairs(2)
+    client = api(ada)
+    answer = client.post("next/").json()
+    assert set(answer["pair"]) == {"key", "prompt", "a", "b", "lease_until"}
+    assert answer["pair"]["prompt"] == [{"role": "user", "content": "Question 0"}]
+    assert answer["state"]["open_for_me"] == 2
+    key = answer["pair"]["key"]
+    ahead = client.post("next/", {"exclude": [key]}, format="json").json()["pair"]
+    assert ahead["key"] != key
+    assert client.post(f"reservations/{key}/renew/").json() == {"held": True}
+
+    body = {"key": key, "rating": 4, "helpful": -1, "note": "B"}
+    first, second = (client.post("judgments/", body, format="json") for _ in range(2))
+    assert (first.status_code, first.json()) == (200, second.json())
+    assert first.json()["extra"] is False
+    judgment = Judgment.objects.get()
+    assert judgment.winner.text == answer["pair"]["b"]
+
+    assert client.post("skips/", {"key": ahead["key"], "reason": "other"}, format="json").status_code == 200
+    answer = client.post("next/").json()
+    assert answer["pair"] is None
+    assert (answer["state"]["judged"], answer["state"]["skipped"]) == (1, 1)
+
+
+def test_a_released_pair_is_free_again(api, ada, pairs):
+    pairs(1)
+    key = api(ada).post("next/").json()["pair"]["key"]
+    assert api(ada).post(f"reservations/{key}/release/").status_code == 204
+    assert Slot.objects.get().holder is None
+
+
+def test_generators_and_ids_never_reach_an_annotator(api, ada, pairs):
+    pairs(1)
+    client = api(ada)
+    shown = client.post("next/").content.decode()
+    key = json.loads(shown)["pair"]["key"]
+    stored = client.post("judgments/", {"key": key, "rating": 1}, format="json").content.decode()
+    for answer in (shown, stored):
+        assert "policy-1" not in answer and "policy-2" not in answer and "comparison" not in answer
+    assert Response.objects.filter(generator="policy-1").exists()
+
+
+def test_errors_name_the_field(api, ada, pairs):
+    pairs(1)
+    client = api(ada)
+    key = client.post("next/").json()["pair"]["key"]
+    answer = client.post("judgments/", {"key": key, "rating": 9}, format="json")
+    assert (answer.status_code, answer.json()["field"]) == (400, "rating")
+    assert "rating" in client.post("judgments/", {"key": key}, format="json").json()
+    assert client.post("judgments/", {"key": "x", "rating": 1}, format="json").status_code == 400
+    assert client.post("skips/", {"key": key, "reason": "lazy"}, format="json").status_code == 400
+    assert not Judgment.objects.exists()
+
+
+def test_who_gets_in_where(api, admin, person, project):
+    """Method and address, and the status for a stranger to all, an outsider, an annotator, a researcher, an admin."""
+    people = [
+        None, User.objects.create_user("outsider"), person("a"), person("r", "researcher"), person("ad", "admin"),
+    ]  # fmt: skip
+    expected = {
+        ("get", "/api/projects/"): [403, 200, 200, 200, 200],
+        ("post", "/api/projects/"): [403, 400, 400, 400, 400],
+        ("get", ""): [403, 403, 200, 200, 200],
+        ("patch", ""): [403, 403, 403, 403, 200],
+        ("get", "guidelines/"): [403, 403, 200, 200, 200],
+        ("put", "guidelines/"): [403, 403, 403, 403, 400],
+        ("get", "members/"): [403, 403, 403, 403, 200],
+        ("post", "members/"): [403, 403, 403, 403, 400],
+        ("delete", "members/nobody/"): [403, 403, 403, 403, 404],
+        ("post", "next/"): [403, 403, 200, 403, 200],
+        ("post", "judgments/"): [403, 403, 400, 403, 400],
+        ("post", "skips/"): [403, 403, 400, 403, 400],
+        ("post", "imports/"): [403, 403, 403, 403, 415],
+        ("get", "datasets/"): [403, 403, 403, 200, 200],
+        ("post", "datasets/"): [403, 403, 403, 400, 400],
+        ("get", "datasets/1/"): [403, 403, 403, 404, 404],
+        ("get", "datasets/1/jsonl/"): [403, 403, 403, 404, 404],
+        ("get", "runs/"): [403, 403, 403, 200, 200],
+        ("post", "runs/"): [403, 403, 403, 403, 400],
+        ("get", "runs/1/"): [403, 403, 403, 404, 404],
+        ("post", "runs/1/cancel/"): [403, 403, 403, 403, 404],
+        ("post", "runs/1/resume/"): [403, 403, 403, 403, 404],
+        ("post", "runs/1/retry/"): [403, 403, 403, 403, 404],
+        ("get", "models/"): [403, 403, 403, 200, 200],
+        ("post", "models/"): [403, 403, 403, 403, 400],
+        ("post", "models/1/promote/"): [403, 403, 403, 403, 404],
+        ("get", "rounds/"): [403, 403, 403, 200, 200],
+        ("post", "rounds/"): [403, 403, 403, 403, 400],
+    }
+    found = {
+        (method, path): [
+            getattr(api(user), method)(path, *([] if method == "get" else [{}]), format="json").status_code
+            for user in people
+        ]
+        for method, path in expected
+    }
+    assert found == expected
+
+
+def test_basic_authentication_for_scripts(project, pairs):
+    ada = User.objects.create_user("ada", password="correct horse battery")
+    project.memberships.create(user=ada, role="annotator")
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION="Basic YWRhOmNvcnJlY3QgaG9yc2UgYmF0dGVyeQ==")
+    assert client.post("/api/projects/kind/next/").status_code == 200
+
+
+def test_a_browsers_session_needs_the_csrf_token(ada):
+    client = APIClient(enforce_csrf_checks=True)
+    client.force_login(ada)
+    assert client.post("/api/projects/kind/next/").status_code == 403
+
+
+def test_projects_guidelines_and_people(api, admin):
+    client = api(admin)
+    made = client.post("/api/projects/", {"name": "New one", "judgments_wanted": 3}, format="json")
+    assert (made.status_code, made.json()["slug"]) == (201, "new-one")
+    base = "/api/projects/new-one/"
+    assert client.patch(base, {"judgments_wanted": 2}, format="json").json()["judgments_wanted"] == 2
+    assert client.patch(base, {"judgments_wanted": 99}, format="json").json()["field"] == "judgments_wanted"
+    assert client.get(f"{base}guidelines/").json()["number"] == 1
+    assert client.put(f"{base}guidelines/", {"text": "Be kind."}, format="json").json()["number"] == 2
+    User.objects.create_user("ben")
+    added = client.post(f"{base}members/", {"username": "ben", "role": "researcher"}, format="json")
+    assert added.json() == {"username": "ben", "role": "researcher"}
+    assert client.get(f"{base}members/").json()["count"] == 2
+    assert client.delete(f"{base}members/ben/").status_code == 204
+    assert client.delete(f"{base}members/root/").json()["field"] == "username"
+
+
+def test_upload_snapshot_and_download(api, admin, project):
+    client = api(admin)
+    line = json.dumps({"prompt": "P", "chosen": "a", "rejected": "b"})
+    answer = client.post("imports/", {"file": upload(f"{line}\n"), "kind": "preferences"}, format="multipart")
+    assert (answer.json()["judgments"], answer.json()["skipped_because"]) == (1, {})
+    assert Judgment.objects.get().annotator.username == "import:f"
+
+    made = client.post("datasets/", {"kind": "preferences"}, format="json").json()
+    assert (made["rows"], made["facts"]["votes"]) == (1, "majority")
+    assert client.get("datasets/").json()["results"] == [made] == [client.get(f"datasets/{made['id']}/").json()]
+    download = client.get(f"datasets/{made['id']}/jsonl/")
+    assert json.loads(b"".join(download.streaming_content))["chosen"][0]["content"] == "a"
+    assert download["Content-Disposition"] == 'attachment; filename="kind-preferences-1.jsonl"'
+    assert client.get(f"datasets/{made['id']}/parquet/").status_code == 200
+    assert client.get(f"datasets/{made['id']}/docx/").json()["field"] == "format"
+
+
+def test_a_malformed_upload_names_file_line_and_field_and_changes_nothing(api, admin, project):
+    text = '{"prompt": "P", "responses": ["a", "b"]}\n{"prompt": "P", "responses": []}\n'
+    body = {"file": upload(text, "mine.jsonl"), "kind": "comparisons"}
+    answer = api(admin).post("imports/", body, format="multipart")
+    assert answer.status_code == 400
+    for part in ("mine.jsonl", "line 2", "responses"):
+        assert part in answer.json()["detail"]
+    assert not Prompt.objects.exists() and not Comparison.objects.exists()
+
+
+def test_runs_models_and_rounds(api, admin, project, tmp_path):
+    """From the API to the row; how a run goes on is tested with the runs."""
+    client = api(admin)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    given = {"kind": "policy", "name": "base", "source": str(tmp_path)}
+    model = client.post("models/", given, format="json").json()
+    assert client.post("models/", given, format="json").json()["field"] == "name"
+    assert client.post(f"models/{model['id']}/promote/").status_code == 204
+    project.refresh_from_db()
+    assert project.policy_id == model["id"]
+
+    refused = client.post("runs/", {"recipe": "dpo"}, format="json")
+    assert (refused.status_code, refused.json()["field"]) == (400, "dataset")
+    line = json.dumps({"prompt": "P", "chosen": "a", "rejected": "b"})
+    client.post("imports/", {"file": upload(line), "kind": "preferences"}, format="multipart")
+    wrong = client.post("runs/", {"recipe": "dpo", "params": {"beta": "much"}}, format="json")
+    assert wrong.json()["field"] == "beta"
+    run = client.post("runs/", {"recipe": "dpo", "params": {"beta": 0.2}}, format="json").json()
+    assert (run["state"], run["params"]["beta"], run["base_model"]) == ("queued", 0.2, model["id"])
+    assert client.get("runs/").json()["count"] == 1
+    detail = client.get(f"runs/{run['id']}/?after=0").json()
+    assert (detail["run"]["id"], detail["view"]["finished"]) == (run["id"], False)
+    assert client.get(f"runs/{run['id']}/?after=x").status_code == 400
+    assert client.post(f"runs/{run['id']}/retry/").status_code == 400
+    assert client.post(f"runs/{run['id']}/cancel/").json()["state"] == "cancelled"
+    assert client.post(f"runs/{run['id']}/resume/").json()["state"] == "queued"
+
+    client.post("imports/", {"file": upload('{"prompt": "Q"}'), "kind": "prompts"}, format="multipart")
+    opened = client.post("rounds/", {"prompts": 1}, format="json")
+    assert (opened.status_code, opened.json()["policy"]) == (201, model["id"])
+    assert client.get("rounds/").json()["results"][0]["number"] == 1
+
+
+def test_models_and_datasets_of_other_projects_are_unknown(api, admin, project):
+    from annotate.models import ModelVersion
+    from annotate.projects import create_project
+
+    other = create_project(admin, name="Other")
+    foreign = ModelVersion.objects.create(project=other, kind="policy", name="secret", source="a/b")
+    answer = api(admin).post("runs/", {"recipe": "dpo", "base_model": foreign.pk}, format="json")
+    assert answer.status_code == 400
+    assert "base_model" in answer.json() and "secret" not in answer.content.decode()
+
+
+def test_the_schema_is_openapi_and_describes_every_address(api, admin):
+    schema = api(admin).get("/api/schema/", HTTP_ACCEPT="application/vnd.oai.openapi+json").json()
+    assert schema["openapi"].startswith("3.")
+    assert len(schema["paths"]) == 22
+    pair = schema["components"]["schemas"]["Pair"]["properties"]
+    assert set(pair) == {"key", "prompt", "a", "b", "lease_until"}
