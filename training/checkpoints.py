@@ -3,6 +3,7 @@
 One is a flat dictionary of tensors (weights, optimizer, random numbers) and a JSON object (position, settings, best).
 """
 
+import dataclasses
 import json
 import os
 import random
@@ -13,7 +14,8 @@ import numpy
 import torch
 from safetensors.torch import load_file, save_file
 
-from training.config import ConfigError
+from training.config import ConfigError, TrainingConfig
+from training.events import EventLog
 from training.files import fsync_tree, replace_directory, write_json
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
@@ -91,6 +93,26 @@ def restore_training(model: torch.nn.Module, optimizer: torch.optim.Optimizer, t
     keys = tensors["random/numpy"].numpy().astype(numpy.uint32)
     numpy.random.set_state(("MT19937", keys, int(tensors["random/numpy_position"])))
     random.setstate((3, tuple(tensors["random/python"].tolist()), None))
+
+
+def save_round(policy: torch.nn.Module, rounds_done: int, metrics: dict, config: TrainingConfig, log: EventLog) -> None:
+    """The policy between two rounds of a recipe that samples, learns and samples again; `step` counts rounds."""
+    tensors = {name: parameter.detach().cpu() for name, parameter in policy.named_parameters()}
+    state = {"config": dataclasses.asdict(config), "metrics": metrics}
+    log.checkpoint(save(config.output, rounds_done, tensors, state, keep=config.keep_checkpoints))
+
+
+def resume_rounds(policy: torch.nn.Module, config: TrainingConfig) -> tuple[int, dict]:
+    """(rounds done, their last metrics), the policy's weights restored from the newest checkpoint if there is one."""
+    found = load_newest(config.output) if config.resume else None
+    if found is None:
+        return 0, {}
+    tensors, state = found
+    check_same_settings(state["config"], dataclasses.asdict(config))
+    with torch.no_grad():
+        for name, parameter in policy.named_parameters():
+            parameter.copy_(tensors[name])
+    return state["step"], state["metrics"]
 
 
 # Settings that may differ between the run that wrote a checkpoint and the one that goes on from it.

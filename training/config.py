@@ -33,6 +33,7 @@ RECIPES: dict[str, Recipe] = {
     "sft": Recipe("training.recipes.configs:SFTConfig", "training.recipes.sft:run"),
     "reward": Recipe("training.recipes.configs:RewardConfig", "training.recipes.reward:run"),
     "dpo": Recipe("training.recipes.configs:PreferenceConfig", "training.recipes.preference:run"),
+    "online_dpo": Recipe("training.recipes.configs:OnlinePreferenceConfig", "training.recipes.online_preference:run"),
     "rejection": Recipe("training.recipes.sampling_configs:RejectionConfig", "training.recipes.rejection:run"),
     "best_of_n": Recipe("training.recipes.sampling_configs:BestOfNConfig", "training.recipes.best_of_n:run"),
     "generate": Recipe("training.recipes.sampling_configs:GenerateConfig", "training.recipes.generate:run"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from training.config import TrainingConfig, setting
+from training.config import ConfigError, TrainingConfig, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +32,39 @@ class RewardConfig(TrainingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreferenceConfig(TrainingConfig):
-    data: str = setting(help="a file of preferences")
-    reference: str | None = setting(None, "the frozen model to stay close to; none takes the model itself as it starts")
+class PairLossConfig(TrainingConfig):
+    """What dpo and online_dpo share: the loss of a pair."""
+
     loss: str = setting("dpo", "which objective of pairs", choices=("dpo", "ipo", "simpo"))
     beta: float = setting(0.1, "how dear it is to leave the reference; of simpo the scale of its reward", low=1e-6)
     label_smoothing: float = setting(0.0, "share of the labels taken to be wrong (cDPO)", low=0, high=0.5)
     sft_weight: float = setting(0.0, "adds so much of the chosen responses' loss per token as in sft", low=0)
-    margin_better: float = setting(0.0, "the lead in reward that a response judged better must reach", low=0)
-    margin_slightly_better: float = setting(0.0, "the same where it was judged slightly better", low=0)
     gamma: float = setting(0.5, "of simpo only: the lead in reward that every pair must reach", low=0)
     learning_rate: float = setting(1e-6, "at its peak", low=0)
     sample_prompts: int = setting(4, "prompts answered before and after training, to look at", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreferenceConfig(PairLossConfig):
+    data: str = setting(help="a file of preferences")
+    reference: str | None = setting(None, "the frozen model to stay close to; none takes the model itself as it starts")
+    margin_better: float = setting(0.0, "the lead in reward that a response judged better must reach", low=0)
+    margin_slightly_better: float = setting(0.0, "the same where it was judged slightly better", low=0)
     sample_tokens: int = setting(64, "longest of those answers, in tokens", low=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlinePreferenceConfig(PairLossConfig):
+    prompts: str = setting(help="a file of prompts")
+    reward_model: str = setting(help="the reward model that tells the best response of a prompt from the worst")
+    rounds: int = setting(3, "times that the policy is sampled and trained on pairs of its own responses", low=1)
+    prompts_per_round: int | None = setting(None, "prompts of a round, taken in turn; none takes all", low=1)
+    samples: int = setting(8, "responses drawn for each prompt", low=2)
+    max_tokens: int = setting(64, "longest response, in tokens", low=1)
+    temperature: float = setting(1.0, "of sampling", low=0.01)
+    heldout: str = setting("0", "has no use here, since every round makes its own pairs")
+
+    def check(self) -> None:
+        super().check()
+        if self.heldout_share() != 0:
+            raise ConfigError("online_dpo holds nothing out, since every round makes its own pairs: leave heldout=0")

@@ -17,7 +17,7 @@ from training.logprobs import completion_logprobs, sum_per_completion, supports_
 from training.loop import Objective, Trainer
 from training.models import load_policy, load_tokenizer, prepare_training, trained_model
 from training.recipes import Outcome
-from training.recipes.configs import PreferenceConfig
+from training.recipes.configs import PairLossConfig, PreferenceConfig
 from training.reference import reference_logprobs
 from training.showcase import Showcase
 from training.splits import read_split
@@ -70,7 +70,7 @@ class PreferenceObjective(Objective):
     def __init__(
         self,
         policy,
-        config: PreferenceConfig,
+        config: PairLossConfig,
         pairs: Sequence[Example],
         labels: Sequence[Label],
         reference: torch.Tensor | None,

@@ -4,7 +4,6 @@ The simplest use of a reward model (Bai et al. 2022; Touvron et al. 2023, Llama 
 only supervised learning on filtered answers, round after round.
 """
 
-import dataclasses
 import math
 
 import torch
@@ -42,7 +41,7 @@ def run(config: RejectionConfig, log: EventLog) -> Outcome:
     # On the progress bar a round is the prompts that it samples, then the optimizer steps that it takes.
     round_steps = per_round + total_steps(config.keep_count or per_round, config)
     total = config.rounds * round_steps
-    rounds_done, metrics = _resume(policy, config)
+    rounds_done, metrics = checkpoints.resume_rounds(policy, config)
     log.start("rejection", device=str(machine.device), total=total, resumed_from=rounds_done * round_steps or None)
     stream = PromptStream(len(prompts), config.seed, rounds_done * per_round)
     for number in range(rounds_done, config.rounds):
@@ -72,7 +71,7 @@ def run(config: RejectionConfig, log: EventLog) -> Outcome:
         metrics = selection | learned
         showcase.show(policy, log)
         if machine.is_main and number + 1 < config.rounds:
-            _save(policy, number + 1, metrics, config, log)
+            checkpoints.save_round(policy, number + 1, metrics, config, log)
     return Outcome(metrics, policy, answerer.tokenizer)
 
 
@@ -118,22 +117,3 @@ def _hold_out(kept: list[Demonstration], config: RejectionConfig) -> tuple[list[
         return kept, read_records(config.heldout, "demonstrations")
     train, heldout = split_groups([group_of(row) for row in kept], share, config.seed)
     return [kept[i] for i in train], [kept[i] for i in heldout]
-
-
-def _save(policy, rounds_done: int, metrics: dict, config: RejectionConfig, log: EventLog) -> None:
-    tensors = {name: parameter.detach().cpu() for name, parameter in policy.named_parameters()}
-    state = {"config": dataclasses.asdict(config), "metrics": metrics}
-    log.checkpoint(checkpoints.save(config.output, rounds_done, tensors, state, keep=config.keep_checkpoints))
-
-
-def _resume(policy, config: RejectionConfig) -> tuple[int, dict]:
-    """(rounds done, their last metrics), the policy's weights restored from the newest checkpoint if there is one."""
-    found = checkpoints.load_newest(config.output) if config.resume else None
-    if found is None:
-        return 0, {}
-    tensors, state = found
-    checkpoints.check_same_settings(state["config"], dataclasses.asdict(config))
-    with torch.no_grad():
-        for name, parameter in policy.named_parameters():
-            parameter.copy_(tensors[name])
-    return state["step"], state["metrics"]
