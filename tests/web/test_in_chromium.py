@@ -102,6 +102,18 @@ def test_a_day_at_the_keyboard(open_page, pairs):
     assert page.complaints == []
 
 
+def test_the_next_pair_takes_keys_at_once(open_page, pairs):
+    """No moment after a swap in which a quick hand's keys are lost."""
+    pairs(12)
+    page = open_page("annotator", "/p/kind/label/")
+    for number in range(12):
+        key = key_of(page)
+        page.keyboard.press("2")
+        page.keyboard.press("Enter")
+        page.wait_for_function(NEXT_PAIR, arg=key, polling=1, timeout=5000)
+        assert Judgment.objects.count() == number + 1
+
+
 def test_a_failure_keeps_choice_and_note_and_the_second_try_saves(open_page, pairs):
     pairs(2)
     page = open_page("annotator", "/p/kind/label/")
