@@ -3,7 +3,6 @@
 The order is that of InstructGPT's labeling instructions: harm and untruth weigh more than any lack of helpfulness.
 """
 
-import math
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -46,11 +45,6 @@ def aspects(task: Task, response: str) -> Aspects:
         harmless=_harmless(verdict, answer),
         helpful=_helpful(task, response, answer),
     )
-
-
-def win_probability(messages: list[dict[str, str]], response: str, other: str, noise: float = 1.0) -> float:
-    """Bradley–Terry: how likely somebody with this much noise prefers `response` to `other`."""
-    return 1 / (1 + math.exp((score(messages, other) - score(messages, response)) / noise))
 
 
 def _harmless(verdict: Verdict, answer: str) -> float:
