@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from annotate.web import account, data, datasets, guidelines, labeling, models, people, projects, rounds, runs
+from annotate.web import account, data, datasets, guidelines, labeling, models, people, projects, quality, rounds, runs
 
 project_urls = [
     path("", projects.overview, name="project"),
@@ -28,6 +28,7 @@ project_urls = [
     path("models/<int:pk>/promote/", models.promote, name="model_promote"),
     path("rounds/", rounds.index, name="rounds"),
     path("rounds/new/", rounds.new, name="round_new"),
+    path("quality/", quality.quality, name="quality"),
 ]
 
 urlpatterns = [

@@ -24,6 +24,7 @@ MENU = [
     ("Runs", "runs", RESEARCHER),
     ("Models", "models", RESEARCHER),
     ("Rounds", "rounds", RESEARCHER),
+    ("Quality", "quality", RESEARCHER),
     ("People", "people", ADMIN),
     ("Settings", "settings", ADMIN),
 ]

@@ -1,0 +1,1 @@
+"""How far the judgments can be trusted: agreement, reliability of each person, and what pulls their votes."""

@@ -1,0 +1,205 @@
+"""Agreement between annotators beyond chance, with bootstrap intervals.
+
+Every coefficient here is a function of sums over items, so a resampled coefficient needs only the sums of the resampled
+items. That makes a thousand resamples of ten thousand items a single small matrix product.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from annotate.quality.votes import NotDefined, Votes
+
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+# A share of undefined resamples above this leaves too few to speak of an interval.
+MOST_UNDEFINED = 0.1
+
+ONE_LABEL = "Everybody gave the same verdict everywhere, so chance alone would agree as much."
+NO_OVERLAP = "No comparison was judged by two people."
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A coefficient with its bootstrap interval over `items` items; the bounds are None where there is none."""
+
+    value: float
+    low: float | None
+    high: float | None
+    items: int
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        return None if self.low is None else (self.low, self.high)
+
+
+@dataclass(frozen=True)
+class _Coefficient:
+    """`rows`, (items, sums): what each item adds. `value`: sums (…, sums) to coefficients (…), nan where undefined."""
+
+    rows: np.ndarray
+    value: Callable[[np.ndarray], np.ndarray]
+    undefined: str
+
+    def estimate(self, seed: int) -> Estimate:
+        if not len(self.rows):
+            raise NotDefined(NO_OVERLAP)
+        value = float(self.value(self.rows.sum(0)))
+        if np.isnan(value):
+            raise NotDefined(self.undefined)
+        low, high = _bootstrap(self.rows, self.value, seed)
+        return Estimate(value, low, high, len(self.rows))
+
+
+def percent_agreement(votes: Votes, *, seed: int = 0) -> Estimate:
+    """The share of two votes on one item that agree, averaged over items with at least two votes.
+
+    Raises NotDefined where no item has two votes.
+    """
+    agreeing = _agreeing_share(_overlapping_counts(votes))
+    rows = np.stack([agreeing, np.ones_like(agreeing)], axis=1)
+    return _Coefficient(rows, lambda sums: _divide(sums[..., 0], sums[..., 1]), NO_OVERLAP).estimate(seed)
+
+
+def cohen_kappa(votes: Votes, one: int, other: int, *, seed: int = 0) -> Estimate:
+    """κ = (p_o − p_e) / (1 − p_e) of annotators `one` and `other` on the items both judged (Cohen 1960).
+
+    Raises NotDefined where they share no item, or where both always gave one and the same label.
+    """
+    labels = votes.labels
+    mine, theirs = votes.where(votes.annotator == one), votes.where(votes.annotator == other)
+    _, at_mine, at_theirs = np.intersect1d(mine.item, theirs.item, return_indices=True)
+    if not at_mine.size:
+        raise NotDefined("They judged no comparison in common.")
+    rows = np.eye(labels * labels)[mine.label[at_mine] * labels + theirs.label[at_theirs]]
+    return _Coefficient(rows, lambda sums: _kappa_of_table(sums, labels), ONE_LABEL).estimate(seed)
+
+
+def fleiss_kappa(votes: Votes, *, seed: int = 0) -> Estimate:
+    """κ = (P̄ − P̄_e) / (1 − P̄_e) for many annotators (Fleiss 1971), over items with at least two votes.
+
+    Where items have unequal numbers of votes, each item counts alike in P̄ and each vote alike in P̄_e.
+    Raises NotDefined where no item has two votes or only one label was ever given.
+    """
+    counts = _overlapping_counts(votes)
+    agreeing = _agreeing_share(counts)
+    rows = np.column_stack([agreeing, np.ones_like(agreeing), counts])
+
+    def value(sums: np.ndarray) -> np.ndarray:
+        observed = _divide(sums[..., 0], sums[..., 1])
+        shares = _divide(sums[..., 2:], sums[..., 2:].sum(-1, keepdims=True))
+        return _beyond_chance(observed, (shares**2).sum(-1))
+
+    return _Coefficient(rows, value, ONE_LABEL).estimate(seed)
+
+
+def krippendorff_alpha(votes: Votes, level: str = "nominal", *, seed: int = 0) -> Estimate:
+    """α = 1 − D_o / D_e; votes may be missing anywhere (Krippendorff 2011, Computing Krippendorff's Alpha-Reliability).
+
+    `level` says how far labels lie apart: nominal (equal or not), ordinal (by their order) or interval (as numbers).
+    Raises NotDefined where no item has two votes or only one label was ever given.
+    """
+    counts = _overlapping_counts(votes).astype(float)
+    labels = votes.labels
+    # What one item adds to the table of coincidences: n_c (n_k − [c = k]) / (m − 1).
+    together = counts[:, :, None] * (counts[:, None, :] - np.eye(labels)) / (counts.sum(1) - 1)[:, None, None]
+    distance = _DISTANCES[level]
+
+    def value(sums: np.ndarray) -> np.ndarray:
+        table = sums.reshape(*sums.shape[:-1], labels, labels)
+        totals = table.sum(-1)
+        square = distance(totals)
+        n = totals.sum(-1)
+        observed = (table * square).sum((-2, -1))
+        expected = _divide((totals[..., :, None] * totals[..., None, :] * square).sum((-2, -1)), n - 1)
+        return 1 - _divide(observed, expected)
+
+    return _Coefficient(together.reshape(len(counts), labels * labels), value, ONE_LABEL).estimate(seed)
+
+
+def agreement_with_others(votes: Votes, annotator: int, *, seed: int = 0) -> Estimate:
+    """The chance that somebody else who judged the same item gave the same label, averaged over the items.
+
+    Raises NotDefined where nobody else judged what `annotator` judged.
+    """
+    mine = votes.annotator == annotator
+    given = votes.counts[votes.item[mine]]
+    others = given.sum(1) - 1
+    same = given[np.arange(len(given)), votes.label[mine]] - 1
+    shares = same[others > 0] / others[others > 0]
+    rows = np.column_stack([shares, np.ones_like(shares)])
+    if not len(rows):
+        raise NotDefined("Nobody else judged the same comparisons.")
+    return _Coefficient(rows, lambda sums: _divide(sums[..., 0], sums[..., 1]), NO_OVERLAP).estimate(seed)
+
+
+def most_shared(votes: Votes, count: int) -> list[tuple[int, int]]:
+    """The `count` pairs of annotators with the most items in common, the most first."""
+    earlier, later = votes.pairs
+    people = votes.annotators
+    codes, shared = np.unique(votes.annotator[earlier] * people + votes.annotator[later], return_counts=True)
+    return [divmod(int(code), people) for code in codes[np.argsort(-shared, kind="stable")][:count]]
+
+
+def _nominal(totals: np.ndarray) -> np.ndarray:
+    return 1 - np.eye(totals.shape[-1])
+
+
+def _ordinal(totals: np.ndarray) -> np.ndarray:
+    """(Σ of n_g from c to k − (n_c + n_k)/2)²: with middles of the cumulated totals, the difference of the middles."""
+    middles = np.cumsum(totals, -1) - totals / 2
+    return (middles[..., :, None] - middles[..., None, :]) ** 2
+
+
+def _interval(totals: np.ndarray) -> np.ndarray:
+    values = np.arange(totals.shape[-1], dtype=float)
+    return (values[:, None] - values[None, :]) ** 2
+
+
+_DISTANCES = {"nominal": _nominal, "ordinal": _ordinal, "interval": _interval}
+
+
+def _overlapping_counts(votes: Votes) -> np.ndarray:
+    """(items with at least two votes, labels)."""
+    return votes.counts[votes.counts.sum(1) >= 2]
+
+
+def _agreeing_share(counts: np.ndarray) -> np.ndarray:
+    """(items,): of all ordered pairs of votes on the item, the share with equal labels."""
+    votes = counts.sum(1)
+    return (counts * (counts - 1)).sum(1) / (votes * (votes - 1))
+
+
+def _kappa_of_table(sums: np.ndarray, labels: int) -> np.ndarray:
+    table = sums.reshape(*sums.shape[:-1], labels, labels)
+    n = table.sum((-2, -1))
+    observed = _divide(np.trace(table, axis1=-2, axis2=-1), n)
+    return _beyond_chance(observed, _divide((table.sum(-1) * table.sum(-2)).sum(-1), n * n))
+
+
+def _beyond_chance(observed: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """(p_o − p_e) / (1 − p_e); nan where chance alone already agrees always."""
+    return _divide(observed - expected, 1 - expected)
+
+
+def _divide(above, below):
+    """`above / below`, nan where `below` is zero but for rounding."""
+    below = np.asarray(below, dtype=float)
+    return np.where(np.abs(below) > 1e-12, above / np.where(np.abs(below) > 1e-12, below, 1.0), np.nan)
+
+
+def _bootstrap(rows: np.ndarray, value: Callable[[np.ndarray], np.ndarray], seed: int):
+    """The percentile interval of `value` under resampling of items (Efron 1979), or (None, None)."""
+    if len(rows) < 2:
+        return None, None
+    # Items that add the same are one outcome of a multinomial draw: the same distribution, far fewer columns.
+    kinds, times = np.unique(rows, axis=0, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(rows), times / len(rows), size=RESAMPLES)
+    resampled = value(drawn @ kinds)
+    resampled = resampled[~np.isnan(resampled)]
+    if len(resampled) < (1 - MOST_UNDEFINED) * RESAMPLES:
+        return None, None
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return float(low), float(high)

@@ -1,0 +1,128 @@
+"""The bias panel: each pull in words, and where to draw it. No database here."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from annotate.quality import bias
+from annotate.quality.bias import HURRY, HURRY_LENGTH, LENGTH, MARKDOWN, POSITION, PULLS, Choices, Fit, Pull
+from annotate.quality.panels import Missing, attempt
+
+# People with a fit of their own: those with the most decided judgments.
+MOST_PEOPLE = 30
+# Units across a plot; whole numbers, so that no locale puts a comma into an SVG.
+PLOT_WIDTH = 1000
+
+TITLES = {
+    POSITION: "Left side",
+    LENGTH: "Twice as long",
+    MARKDOWN: "Twice the Markdown",
+    HURRY: "In a hurry, to the left",
+    HURRY_LENGTH: "In a hurry, to the longer",
+}
+# What the percentage is the chance of, other things equal.
+MEANINGS = {
+    POSITION: "the left one of two responses that look alike is chosen",
+    LENGTH: "a response twice as long as the other is chosen",
+    MARKDOWN: "a response with twice the formatting of the other is chosen",
+    HURRY: "the left one is chosen in half the usual time, beyond the pull to the left above",
+    HURRY_LENGTH: "the longer one is chosen in half the usual time, beyond the pull to the longer above",
+}
+# Towards what it pulls when the chance is above one half, and when it is below.
+TOWARDS = {
+    POSITION: ("left", "right"),
+    LENGTH: ("longer", "shorter"),
+    MARKDOWN: ("more formatted", "plainer"),
+    HURRY: ("left when hurried", "right when hurried"),
+    HURRY_LENGTH: ("longer when hurried", "shorter when hurried"),
+}
+WHY_MISSING = {
+    POSITION: "These judgments were imported; the order shown is not known.",
+    LENGTH: "The responses are equally long.",
+    MARKDOWN: "The responses are equally formatted.",
+    HURRY: "Judging times are not known, or always the same.",
+    HURRY_LENGTH: "Judging times are not known, or always the same.",
+}
+
+
+@dataclass(frozen=True)
+class PullRow:
+    """`low`, `middle`, `high`: places in the plot, whole numbers from 0 to PLOT_WIDTH."""
+
+    title: str
+    meaning: str
+    pull: Pull | Missing
+    verdict: str
+    low: int = 0
+    middle: int = 0
+    high: int = 0
+
+
+@dataclass(frozen=True)
+class ProjectBias:
+    """`edge`: how far the plot's axis reaches from one half to each side, in percent."""
+
+    rows: list[PullRow]
+    votes: int
+    ridge: bool
+    edge: int
+
+    @property
+    def axis(self) -> tuple[int, int]:
+        return 50 - self.edge, 50 + self.edge
+
+
+@dataclass(frozen=True)
+class PersonBias:
+    """`pulls` with their titles, in the order of PULLS; `towards`: what this person's votes visibly lean to."""
+
+    name: str
+    votes: int
+    pulls: list[tuple[str, Pull | Missing]]
+    towards: list[str]
+
+
+def project_bias(choices: Choices) -> ProjectBias | Missing:
+    fitted = attempt(bias.fit, choices)
+    if isinstance(fitted, Missing):
+        return fitted
+    edge = _edge(list(fitted.pulls.values()))
+    return ProjectBias([_row(name, fitted, edge) for name in PULLS], fitted.votes, fitted.ridge, edge)
+
+
+def people_bias(choices: Choices, names: list[str]) -> list[PersonBias]:
+    """The people with enough decided judgments for a fit of their own, the busiest first."""
+    decided = np.bincount(choices.annotator) if choices.annotator.size else np.empty(0, dtype=int)
+    busiest = np.argsort(-decided, kind="stable")[:MOST_PEOPLE]
+    rows = []
+    for person in busiest[decided[busiest] >= bias.FEWEST_VOTES].tolist():
+        fitted = attempt(bias.fit, choices.of(person))
+        found = {} if isinstance(fitted, Missing) else fitted.pulls
+        pulls = [(TITLES[name], found.get(name, Missing(WHY_MISSING[name]))) for name in PULLS]
+        towards = [_towards(name, pull) for name, pull in found.items() if pull.is_seen]
+        rows.append(PersonBias(names[person], int(decided[person]), pulls, towards))
+    return rows
+
+
+def _row(name: str, fitted: Fit, edge: int) -> PullRow:
+    pull = fitted.pulls.get(name)
+    if pull is None:
+        return PullRow(TITLES[name], MEANINGS[name], Missing(WHY_MISSING[name]), "")
+    verdict = f"Pulls to the {_towards(name, pull)}." if pull.is_seen else "No pull seen: the interval holds 50 %."
+    places = (_place(chance, edge) for chance in (pull.interval[0], pull.chance, pull.interval[1]))
+    return PullRow(TITLES[name], MEANINGS[name], pull, verdict, *places)
+
+
+def _towards(name: str, pull: Pull) -> str:
+    return TOWARDS[name][0 if pull.log_odds > 0 else 1]
+
+
+def _edge(pulls: list[Pull]) -> int:
+    """Room for every interval, in steps of 10 percent, at least 10 and at most 50."""
+    furthest = max(abs(bound - 0.5) for pull in pulls for bound in pull.interval)
+    return min(50, max(10, 10 * math.ceil(10 * furthest)))
+
+
+def _place(chance: float, edge: int) -> int:
+    return round(PLOT_WIDTH * (0.5 + (chance - 0.5) * 100 / (2 * edge)))

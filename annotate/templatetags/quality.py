@@ -1,0 +1,30 @@
+"""How the figures of the quality page are written: percentages, coefficients and their intervals."""
+
+from django import template
+
+register = template.Library()
+
+
+@register.filter
+def percentage(share: float) -> str:
+    """0.526 as "53 %"."""
+    return f"{round(100 * share)} %"
+
+
+@register.filter
+def coefficient(value: float) -> str:
+    """Two decimals and a real minus sign, never "−0.00"."""
+    text = f"{value:.2f}"
+    return "0.00" if float(text) == 0 else text.replace("-", "−")
+
+
+@register.filter
+def percentage_interval(bounds: tuple[float, float]) -> str:
+    low, high = bounds
+    return f"{round(100 * low)} to {percentage(high)}"
+
+
+@register.filter
+def coefficient_interval(bounds: tuple[float, float]) -> str:
+    low, high = bounds
+    return f"{coefficient(low)} to {coefficient(high)}"
