@@ -16,10 +16,9 @@ def majority(
 ) -> Iterator[dict]:
     """One line: the response with more votes is chosen. None if both have as many; `facts` counts that as a tie.
 
-    `probability` is the winner's share of the votes, an "equal" counting half for each side. `weight` is twice that
-    minus one: 1 for a unanimous vote, 0.2 for three against two. It is how hard the votes pull at an undecided model:
-    with p = probability, the cross-entropy −p·log σ(z) − (1−p)·log σ(−z) has at z = 0 the gradient −(2p−1)/2, which is
-    the weight times that of −log σ(z). `strength` is "better" where at least half of the winner's votes were clear.
+    `probability` is the winner's share of the votes, an "equal" counting half for each side: a soft label. `weight` is
+    1: a divided vote pulls less already, since with p = probability the cross-entropy −p·log σ(z) − (1−p)·log σ(−z) has
+    at z = 0 the gradient −(2p−1)/2. `strength` is "better" where at least half of the winner's votes were clear.
     """
     facts["judgments"] += len(judgments)
     votes = Counter(judgment.winner_id for judgment in judgments)
@@ -66,7 +65,7 @@ def _line(
         group=comparison.group or f"prompt:{comparison.prompt.digest[:16]}",
         probability=float(probability),
     )
-    line = to_line(preference) | {"weight": float(2 * probability - 1)}
+    line = to_line(preference) | {"weight": preference.weight}
     if criteria_from is not None:
         line["criteria"] = {name: _verdict(name, chosen, criteria_from) for name in CRITERIA}
     return line

@@ -69,23 +69,23 @@ def test_what_an_annotator_chose_is_the_chosen_text(project, ada, pairs):
 
 
 @pytest.mark.parametrize(
-    ("votes", "chosen", "probability", "weight", "strength"),
+    ("votes", "chosen", "probability", "strength"),
     [
-        (["first"], "one", 1.0, 1.0, "better"),
-        (["second-"], "two", 1.0, 1.0, "slightly_better"),
-        (["first", "first", "first", "second", "second"], "one", 0.6, 0.2, "better"),
-        (["second", "equal"], "two", 0.75, 0.5, "better"),
-        (["second-", "second-", "second", "first"], "two", 0.75, 0.5, "slightly_better"),
-        (["second-", "second", "first"], "two", 2 / 3, 1 / 3, "better"),
+        (["first"], "one", 1.0, "better"),
+        (["second-"], "two", 1.0, "slightly_better"),
+        (["first", "first", "first", "second", "second"], "one", 0.6, "better"),
+        (["second", "equal"], "two", 0.75, "better"),
+        (["second-", "second-", "second", "first"], "two", 0.75, "slightly_better"),
+        (["second-", "second", "first"], "two", 2 / 3, "better"),
     ],
 )
-def test_the_majority_wins_with_its_share_as_weight(project, pairs, vote, votes, chosen, probability, weight, strength):
+def test_the_majority_wins_with_its_share_as_soft_label(project, pairs, vote, votes, chosen, probability, strength):
     (comparison,) = pairs(1)
     vote(comparison, *votes)
     line = only_line(project)
     assert line["chosen"][0]["content"] == chosen
     assert line["probability"] == pytest.approx(probability)
-    assert line["weight"] == pytest.approx(weight)
+    assert line["weight"] == 1, "the share counts once, in the probability"
     assert line["strength"] == strength
 
 
@@ -211,7 +211,7 @@ def test_parquet_of_nothing_still_has_its_columns(project):
 
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
 def test_hugging_face_loads_it_and_trl_knows_it(project, pairs, vote, tmp_path, format):
-    """A column that comes late, such as criteria or a weight below 1, must not upset the reader's schema."""
+    """A column that comes late, such as criteria, must not upset the reader's schema."""
     datasets = pytest.importorskip("datasets")
     from trl.data_utils import is_conversational, maybe_apply_chat_template, maybe_extract_prompt
 
