@@ -49,8 +49,9 @@ class RunView:
 def run_view(run: Run, after: int = 0) -> RunView:
     """The run as it stands; with `after`, only the points of events later than this number. At most four queries."""
     newest_first = run.events.order_by("-number")
-    curves = list(run.events.filter(kind__in=["start", "metrics"], number__gt=after).order_by("number"))
     recent = list(newest_first.filter(kind__in=["start", "progress", "metrics", "end"])[:RECENT_EVENTS])
+    # Asked after `recent`: an event that arrives in between is in these curves, so `last` passes none over.
+    curves = list(run.events.filter(kind__in=["start", "metrics"], number__gt=after).order_by("number"))
     samples = newest_first.filter(kind="samples").first()
     messages = list(newest_first.filter(kind="message")[:MESSAGES_SHOWN])
     end = recent[0] if recent and recent[0].kind == "end" else None
@@ -99,7 +100,9 @@ def state_in_words(run: Run) -> str:
     if run.state == State.QUEUED:
         return "Waiting to go on" if run.attempt or run.step else "Waiting for a worker"
     if run.state == State.RUNNING:
-        return "Stopping" if run.cancel_requested else (run.phase.capitalize() or "Starting")
+        if run.cancel_requested:
+            return "Stopping"
+        return run.phase.capitalize() or ("Training" if run.step else "Starting")
     return {State.SUCCEEDED: "Done", State.FAILED: "Failed", State.CANCELLED: "Cancelled"}[State(run.state)]
 
 

@@ -132,10 +132,10 @@ def _next(project, judgments, open_slots, prompts, newest_round, running, link) 
 # Names of final metrics, the most telling first, as a person reads them.
 HEADLINES = [
     ("accuracy_heldout", "Held-out accuracy"),
-    ("reward", "Mean reward"),
-    ("reward_after", "Mean reward"),
-    ("kl", "KL to the start"),
+    ("length_baseline_heldout", "Always the longer one"),
     ("loss_heldout", "Held-out loss"),
+    ("reward", "Mean reward"),
+    ("kl", "KL to the start"),
     ("accuracy", "Accuracy"),
     ("loss", "Loss"),
 ]

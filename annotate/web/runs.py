@@ -108,6 +108,7 @@ def live(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     run = _run(project, pk)
     context = _run_context(request, project, run)
     news = {name: request.GET.get(name) != str(mark) for name, mark in context["marks"].items()}
+    news["samples"] |= news["state"]  # where there are none, it says why
     return render(request, "runs/live.html", context | {"project": project, "oob": True, "news": news})
 
 

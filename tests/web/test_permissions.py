@@ -35,6 +35,7 @@ PAGES = [
     ("run_series", ["{run}"], RESULTS),
     ("models", [], RESULTS),
     ("rounds", [], RESULTS),
+    ("quality", [], RESULTS),
     ("round_new", [], ADMINS),
     ("people", [], ADMINS),
     ("settings", [], ADMINS),

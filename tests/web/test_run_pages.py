@@ -30,6 +30,7 @@ def run(project, policy):
     run = Run.objects.create(
         project=project, recipe="dpo", base_model=policy, state="running", step=40, total_steps=100,
         lease_until=timezone.now() + timezone.timedelta(hours=1), started_at=timezone.now(), log_tail="step 40",
+        phase="dreaming",
     )  # fmt: skip
     asked = [{"role": "user", "content": "Why <b>?"}]
     rows = [{"prompt": asked, "before": "Dunno", "after": "<script>alert(1)</script>"}]
@@ -56,7 +57,8 @@ def end(run: Run, state: str, error: str = "") -> None:
 
 def test_a_running_run_shows_where_it_stands_and_polls(browser, run):
     html = text(browser("researcher").get(f"/p/kind/runs/{run.pk}/"))
-    assert "Running" in html or "Starting" in html
+    assert 'class="state running"' in html
+    assert "Dreaming" in html
     assert '<progress value="40" max="100"' in html
     assert "step 40 of 100" in html
     assert "about" in html
@@ -220,3 +222,26 @@ def test_the_run_page_does_not_grow_in_queries(browser, run, django_assert_max_n
     client = browser("researcher")
     with django_assert_max_num_queries(12):
         client.get(f"/p/kind/runs/{run.pk}/live/", headers=HTMX)
+
+
+def test_an_event_that_arrives_while_the_page_looks_is_not_lost(run, monkeypatch):
+    """The curves are read after the number that the next look starts from."""
+    from annotate.runs import selectors
+
+    number = 5
+    filtering = type(run.events).filter
+
+    def filter_and_let_the_trainer_write(manager, *args, **kwargs):
+        nonlocal number
+        found = list(filtering(manager, *args, **kwargs).values_list("pk", flat=True))
+        number += 1
+        values = {"values": {"loss": 0.1}}
+        RunEvent.objects.create(run=run, number=number, kind="metrics", step=number * 10, data=values)
+        return filtering(manager, pk__in=found)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(run.events), "filter", filter_and_let_the_trainer_write)
+        first = selectors.run_view(run)
+    second = selectors.run_view(run, after=first.last)
+    seen = {*first.series["loss"]["steps"], *second.series["loss"]["steps"]}
+    assert seen == {event.step for event in RunEvent.objects.filter(kind="metrics")}
