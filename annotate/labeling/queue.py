@@ -94,8 +94,10 @@ def give_back(reservation: Reservation, user, now: datetime) -> None:
 
 def _held(project: Project, user) -> list[Reservation]:
     """What `user` holds, the oldest first; a lease that ran out counts as long as nobody else took the slot."""
+    slots = Slot.objects.filter(holder=user, project=project, free_from__isnull=False)
     rows = (
-        Reservation.objects.filter(annotator=user, slot__holder=user, slot__free_from__isnull=False, project=project)
+        # From the few slots to their reservations: the person's reservations so far may be many.
+        Reservation.objects.filter(slot__in=slots, annotator=user)
         .select_related("project", *(f"slot__{name}" for name in _WITH_TEXTS))
         .order_by("reserved_at")
     )

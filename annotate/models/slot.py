@@ -32,7 +32,11 @@ class Slot(models.Model):
                 condition=Q(free_from__isnull=False) | Q(holder__isnull=False), name="slot_used_up_by_somebody"
             ),
         ]
-        indexes = [models.Index(fields=["project", "free_from", "id"], name="slot_queue")]
+        indexes = [
+            models.Index(fields=["project", "free_from", "id"], name="slot_queue"),
+            # What a person holds now, however much they used up before.
+            models.Index(fields=["holder", "project"], condition=Q(free_from__isnull=False), name="slot_held"),
+        ]
 
     def __str__(self):
         return f"slot {self.number} of comparison {self.comparison_id}"

@@ -237,3 +237,20 @@ def test_the_state_says_when_all_that_is_left_is_with_others(project, ada, ben, 
     assert reserve_next(project, ada) is None
     state = queue_state(project, ada)
     assert (state.open_for_me, state.reserved_by_others) == (0, 1)
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="reads SQLite's query plans")
+def test_no_query_reads_all_slots_or_the_whole_history(project, ada, pairs):
+    pairs(3)
+    with CaptureQueriesContext(connection) as captured:
+        reserve_next(project, ada)
+    selects = [sql for sql in data_queries(captured) if sql.startswith("SELECT") and "annotate_slot" in sql]
+    plans = []
+    for sql in selects:
+        with connection.cursor() as cursor:
+            plans.append([row[3] for row in cursor.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()])
+    held, free = plans
+    assert not [step for plan in plans for step in plan if step.startswith("SCAN ")]
+    assert any("INDEX slot_held" in step for step in held)
+    assert any("INDEX reservation_of_slot" in step for step in held)
+    assert any("INDEX slot_queue (project_id=? AND free_from>? AND free_from<?)" in step for step in free)
