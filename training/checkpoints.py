@@ -44,12 +44,17 @@ def save(output: str | os.PathLike, step: int, tensors: dict[str, torch.Tensor],
 
 def load_newest(output: str | os.PathLike) -> tuple[dict[str, torch.Tensor], dict] | None:
     """(tensors on the CPU, state) of the newest checkpoint, or None where there is none."""
+    state = newest_state(output)
+    if not state:
+        return None
+    return load_file(Path(output) / "checkpoints" / f"step-{state['step']}" / TENSORS), state
+
+
+def newest_state(output: str | os.PathLike) -> dict:
+    """The state alone of the newest checkpoint; empty where there is none."""
     root = Path(output) / "checkpoints"
     steps = _steps(root)
-    if not steps:
-        return None
-    newest = root / f"step-{steps[-1]}"
-    return load_file(newest / TENSORS), json.loads((newest / STATE).read_text(encoding="utf-8"))
+    return json.loads((root / f"step-{steps[-1]}" / STATE).read_text(encoding="utf-8")) if steps else {}
 
 
 def training_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -218,6 +218,7 @@ class Trainer:
                 "config": dataclasses.asdict(self.config),
                 "best": self.best,
                 "best_step": self.best.get("step"),
+                "bf16": self.runtime.bf16,
             }
             path = checkpoints.save(self.config.output, self.step, tensors, state, keep=self.config.keep_checkpoints)
             self.log.checkpoint(path)

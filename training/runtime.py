@@ -10,6 +10,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from training import checkpoints
 from training.config import BaseConfig, ConfigError
 from training.events import EventLog
 
@@ -48,8 +49,11 @@ def start(config: BaseConfig, log: EventLog) -> Runtime:
     AcceleratorState._reset_state()
     use_cpu = config.device == "cpu" or not torch.cuda.is_available()
     accelerator = Accelerator(cpu=use_cpu)
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and _bf16_pays(accelerator.device.type))
+    bf16 = config.precision == "bf16"
     if config.precision == "auto":
+        # A run that goes on must round as it did before, however fast the machine happens to be today.
+        begun = checkpoints.newest_state(config.output).get("bf16") if config.resume else None
+        bf16 = _bf16_pays(accelerator.device.type) if begun is None else begun
         log.message(f"computing in {'bfloat16' if bf16 else 'float32'} on {accelerator.device}")
     return Runtime(accelerator, bf16)
 
@@ -62,17 +66,19 @@ def seed_everything(seed: int) -> None:
 
 @functools.cache
 def _bf16_pays(device_type: str) -> bool:
-    """Measured: bfloat16 must multiply matrices 1.3 times as fast as float32 to be worth its rounding."""
-    times = {dtype: _matmul_seconds(device_type, dtype) for dtype in (torch.float32, torch.bfloat16)}
-    return times[torch.float32] > 1.3 * times[torch.bfloat16]
+    """Measured: bfloat16 must multiply matrices 1.5 times as fast as float32 to be worth its casts and its rounding."""
+    times = {torch.float32: [], torch.bfloat16: []}
+    for _ in range(3):  # alternating, so that another program's load meets both
+        for dtype, seconds in times.items():
+            seconds.append(_matmul_seconds(device_type, dtype))
+    return min(times[torch.float32]) > 1.5 * min(times[torch.bfloat16])
 
 
 def _matmul_seconds(device_type: str, dtype: torch.dtype) -> float:
-    a, b = (torch.ones(1024, 1024, dtype=dtype, device=device_type) for _ in range(2))
-    best = float("inf")
-    for _ in range(4):  # the first warms up
-        begin = time.perf_counter()
-        product = a @ b
-        product[0, 0].item()  # waits for a GPU to finish
-        best = min(best, time.perf_counter() - begin)
-    return best
+    # Small on a CPU: one without bfloat16 units takes fifty times as long for it as for float32.
+    size = 256 if device_type == "cpu" else 4096
+    a, b = (torch.ones(size, size, dtype=dtype, device=device_type) for _ in range(2))
+    (a @ b)[0, 0].item()  # reading a number waits for a GPU to finish
+    begin = time.perf_counter()
+    (a @ b)[0, 0].item()
+    return time.perf_counter() - begin

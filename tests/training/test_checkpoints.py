@@ -11,7 +11,7 @@ import torch
 
 from tests.training.runs import Run, arguments, train, write_lines
 from tests.training.tiny import make_gpt2, save_tiny
-from training import checkpoints
+from training import checkpoints, runtime
 from training.loop import Trainer
 
 
@@ -110,6 +110,18 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, model, data, uninte
     assert [event["resumed_from"] for event in resumed.of_kind("start")] == [None, 6]
     assert bits(resumed) == bits(uninterrupted)
     assert resumed.metrics["loss_heldout"] == uninterrupted.metrics["loss_heldout"]
+
+
+@pytest.mark.parametrize("began_in", ["bf16", "fp32"])
+def test_a_run_goes_on_in_the_precision_that_it_began_in(tmp_path, model, data, monkeypatch, began_in):
+    """Which of the two is faster is measured, and may come out differently the next time."""
+    monkeypatch.setattr(runtime, "_bf16_pays", lambda device: began_in == "bf16")
+    settings = SETTINGS | {"precision": "auto"}
+    train("sft", tmp_path, model=model, data=data, **settings)
+    monkeypatch.setattr(runtime, "_bf16_pays", lambda device: began_in != "bf16")
+    again = train("sft", tmp_path, model=model, data=data, **settings)
+    told = [event["text"] for event in again.of_kind("message") if "computing in" in event["text"]]
+    assert told[0] == told[1]
 
 
 def test_a_run_begun_differently_is_not_gone_on_with(tmp_path, model, data):
