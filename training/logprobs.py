@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from training import tree_attention
 from training.batching import Batch, Example, collate
 
-CHUNK_ELEMENTS = 1 << 21
+CHUNK_ELEMENTS = 1 << 22
 """Logits computed at once unless told: few enough to stay in a CPU's cache, enough to keep its cores busy."""
 
 
@@ -181,12 +181,15 @@ class _ChunkedLogprobs(torch.autograd.Function):
         logprobs, normalizers, entropies = [], [], []
         for chunk, target in zip(hidden.split(chunk_tokens), targets.split(chunk_tokens), strict=True):
             logits = _logits(chunk, weight, bias, temperature)
-            normalizer = logits.logsumexp(-1)
-            logprobs.append(logits.gather(-1, target[:, None]).squeeze(-1) - normalizer)
+            of_target = logits.gather(-1, target[:, None]).squeeze(-1)
+            largest = logits.amax(-1)
+            powers = logits.sub_(largest[:, None]).exp() if with_entropy else logits.sub_(largest[:, None]).exp_()
+            total = powers.sum(-1)
+            normalizer = largest + total.log()
+            logprobs.append(of_target - normalizer)
             normalizers.append(normalizer)
-            if with_entropy:
-                probabilities = (logits - normalizer[:, None]).exp_()
-                entropies.append(normalizer - (probabilities * logits).sum(-1))
+            if with_entropy:  # with u = z − max: H = log Σ eᵘ − Σ u eᵘ / Σ eᵘ
+                entropies.append(total.log() - powers.mul_(logits).sum(-1) / total)
         logprobs, normalizers = torch.cat(logprobs), torch.cat(normalizers)
         entropies = torch.cat(entropies) if with_entropy else logprobs.new_zeros(0)
         ctx.save_for_backward(hidden, weight, bias, targets, normalizers, entropies)

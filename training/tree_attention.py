@@ -88,15 +88,18 @@ def attend(module, query, key, value, attention_mask, *, dropout=0.0, scaling=No
 def _attend_by_segment(query, key, value, dropout, scaling, tree):
     outputs = []
     grouped = query.shape[1] != key.shape[1]
-    for segment, mask in zip(tree.segments, tree.masks, strict=True):
-        span = slice(segment.start, segment.stop)
-        keys, values = key[:, :, span], value[:, :, span]
-        if mask is not None:
-            prefix = slice(segment.prefix_start, segment.prefix_stop)
-            keys, values = torch.cat([key[:, :, prefix], keys], 2), torch.cat([value[:, :, prefix], values], 2)
+    # Split once rather than sliced per segment: the gradient of a slice is a tensor as long as the whole row.
+    pieces = zip(*(tensor.split([s.queries for s in tree.segments], 2) for tensor in (query, key, value)), strict=True)
+    for segment, mask, (queries, keys, values) in zip(tree.segments, tree.masks, pieces, strict=True):
+        if mask is None:
+            first_keys, first_values = keys, values
+        else:
+            prefix = segment.prefix_stop - segment.prefix_start
+            keys = torch.cat([first_keys[:, :, :prefix], keys], 2)
+            values = torch.cat([first_values[:, :, :prefix], values], 2)
         outputs.append(
             scaled_dot_product_attention(
-                query[:, :, span],
+                queries,
                 keys,
                 values,
                 attn_mask=mask,
