@@ -86,6 +86,8 @@ def progress_of(events: list[RunEvent]) -> dict:
                 progress["total_steps"] = total
         if event.kind == "progress":
             progress["phase"] = str(event.data.get("phase", ""))[:MAX_PHASE]
+        elif event.kind == "metrics":  # a step was made: whatever phase was told before is over
+            progress["phase"] = ""
     return progress
 
 

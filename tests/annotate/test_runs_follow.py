@@ -59,7 +59,7 @@ def processes_of(run) -> list[psutil.Process]:
 
 def test_a_run_that_succeeds(attempt):
     run = attempt(make_run(params={"epochs": 2}), steps=5)
-    assert (run.state, run.error, run.step, run.total_steps, run.phase) == ("succeeded", "", 5, 5, "training")
+    assert (run.state, run.error, run.step, run.total_steps) == ("succeeded", "", 5, 5)
     assert run.lease_until is None and run.worker == ""
     assert run.log_tail.splitlines()[-1] == "step 5 of 5"
 
@@ -221,6 +221,15 @@ def test_events_that_were_stored_before_are_not_doubled(attempt):
     lines = (directory_of(run) / "events.jsonl").read_bytes().splitlines()
     events.store([events.RunEvent(run=run, number=n, **events.parse_event(line)) for n, line in enumerate(lines, 1)])
     assert list(run.events.values_list("number", "kind")) == before
+
+
+def test_a_phase_lasts_until_the_next_step():
+    def event(kind, step, **data):
+        return events.RunEvent(kind=kind, step=step, data=data)
+
+    begun = [event("start", 0, total=9), event("progress", 0, total=9, phase="sampling")]
+    assert events.progress_of(begun) == {"step": 0, "total_steps": 9, "phase": "sampling"}
+    assert events.progress_of([*begun, event("metrics", 1, total=9)])["phase"] == ""
 
 
 def test_only_whole_lines_are_read_and_bad_ones_passed_over(tmp_path):

@@ -31,6 +31,8 @@ def test_states_in_words():
     assert run_view(run).words == "Waiting for a worker"
     run = claim.claim(run.pk, "a")
     assert run_view(run).words == "Starting"
+    run.step = 3
+    assert run_view(run).words == "Training"
     run.phase = "sampling"
     assert run_view(run).words == "Sampling"
     run.cancel_requested = True

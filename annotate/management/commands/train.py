@@ -14,6 +14,7 @@ from annotate.runs.directory import run_directory
 from annotate.runs.follow import supervise
 from annotate.runs.launch import create_run
 from annotate.runs.recipes import RECIPES
+from annotate.runs.selectors import run_view
 
 LOOK_EVERY = 0.5
 # So long an idle worker may take to notice the message; then there is none, and the run is made here.
@@ -23,9 +24,15 @@ WORKER_SECONDS = 5.0
 class Command(BaseCommand):
     help = "Queue a training run of a project; with --wait stay until it has ended."
 
+    def create_parser(self, *args, **kwargs):
+        """Lets options stand before, between and behind the key=value words."""
+        parser = super().create_parser(*args, **kwargs)
+        parser.parse_args = parser.parse_intermixed_args
+        return parser
+
     def add_arguments(self, parser):
         parser.add_argument("recipe", help=", ".join(RECIPES))
-        parser.add_argument("settings", nargs="*", metavar="key=value")
+        parser.add_argument("pairs", nargs="*", metavar="key=value")
         parser.add_argument("--project", required=True, metavar="SLUG")
         parser.add_argument("--dataset", type=int, metavar="ID", help="default: the project's data, frozen now")
         parser.add_argument("--model", metavar="NAME", help="the model to start from (default: the promoted policy)")
@@ -50,16 +57,14 @@ class Command(BaseCommand):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stopping.set())
         give_up_at = time.monotonic() + WORKER_SECONDS
-        said = None
+        said = ""
         while not run.is_finished and not stopping.is_set():
             if time.monotonic() > give_up_at and not _a_worker_is_busy():
                 self._make_here(run, stopping)
             else:
                 stopping.wait(LOOK_EVERY)
             run.refresh_from_db()
-            if (words := f"{run.state} {run.phase} {run.step}/{run.total_steps}") != said:
-                said = words
-                self.stdout.write(words)
+            said = self._say(run, said)
         if run.state == Run.State.SUCCEEDED:
             made = ModelVersion.objects.filter(run=run).first()
             self.stdout.write(f"The run succeeded. Model: {made}" if made else "The run succeeded.")
@@ -67,6 +72,14 @@ class Command(BaseCommand):
             raise CommandError(f"The run {run.state}. {run.error}".strip())
         else:
             raise CommandError("Stopped waiting; the run is in the queue and goes on with the next worker.")
+
+    def _say(self, run: Run, said: str) -> str:
+        """Print where the run is, at each new state, phase and tenth of the way. Returns what was said."""
+        view = run_view(run)
+        words = f"{view.words}, {view.percent // 10 * 10:.0f} %"
+        if words != said:
+            self.stdout.write(words)
+        return words
 
     def _make_here(self, run: Run, stopping: threading.Event) -> None:
         if (mine := claim.claim(run.pk, claim.worker_name())) is not None:
@@ -84,7 +97,7 @@ def _create(recipe: str, slug: str, options: dict) -> Run:
         if dataset is None:
             raise UserError(f"The project {slug} has no dataset {options['dataset']}.")
     return create_run(
-        project, recipe, user=None, params=_params(options["settings"]), dataset=dataset,
+        project, recipe, user=None, params=_params(options["pairs"]), dataset=dataset,
         base_model=_model(project, options["model"]), reward_model=_model(project, options["reward_model"]),
         title=options["title"],
     )
