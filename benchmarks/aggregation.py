@@ -1,6 +1,6 @@
 """How well one verdict can be made of several people's votes, on 11,890 pairs of arguments with about 5 votes each.
 
-    python benchmarks/aggregation.py [path of ukp_convincing_votes.jsonl.gz]
+    python -m benchmarks.aggregation [path of ukp_convincing_votes.jsonl.gz]
 
 The data: Habernal & Gurevych 2016. Their `gold` is itself MACE's answer to these very votes, kept where it was sure, so
 agreement with it says above all whether our MACE is theirs. The two held-out columns need no gold and no published
