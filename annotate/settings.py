@@ -123,10 +123,9 @@ USE_I18N = True
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-# Without DEBUG the files are served from STATIC_ROOT (`manage.py collectstatic`); with it straight from static/.
-WHITENOISE_USE_FINDERS = DEBUG
+# Served straight from static/, with DEBUG or without: there is nothing to collect and nothing that can be stale.
+WHITENOISE_USE_FINDERS = True
 
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"

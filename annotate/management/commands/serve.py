@@ -122,9 +122,15 @@ def worker_command() -> list[str]:
 
 
 def _start(command: list[str], **options) -> subprocess.Popen:
-    """In a session of its own, so that Ctrl-C reaches only this command; on the leash, so that it never outlives it."""
+    """In a session of its own, so that Ctrl-C reaches only this command; on the leash, so that it never outlives it.
+
+    People see the site's own error pages, not Django's for developers, unless the environment asks for those.
+    """
     leashed = [sys.executable, str(LEASH), str(os.getpid()), *command]
-    return subprocess.Popen(leashed, cwd=settings.BASE_DIR, start_new_session=True, stdin=subprocess.DEVNULL, **options)
+    environment = {"DEBUG": "0", **os.environ, "SECRET_KEY": settings.SECRET_KEY}
+    return subprocess.Popen(
+        leashed, cwd=settings.BASE_DIR, env=environment, start_new_session=True, stdin=subprocess.DEVNULL, **options
+    )
 
 
 def _first_dead(children: dict) -> str | None:
