@@ -10,12 +10,29 @@ from training.batching import Batch, Example, collate, plan_batches, token_cost
 from training.sampling import Completion
 
 
+class Batches:
+    """Batches of a round's prompts with their completions, each collated once however often it is computed."""
+
+    def __init__(self, examples: tuple[Example, ...], *, pad_id: int, shared: bool, device):
+        self.examples, self.pad_id, self.shared, self.device = examples, pad_id, shared, device
+        self.costs = [token_cost(example, shared) for example in examples]
+        self._made: dict[tuple[int, ...], Batch] = {}
+
+    def of(self, part: list[int]) -> Batch:
+        """The batch of these examples, in the order of their places."""
+        key = tuple(sorted(part))
+        if key not in self._made:
+            examples = [self.examples[i] for i in key]
+            self._made[key] = collate(examples, self.pad_id, shared=self.shared, device=self.device)
+        return self._made[key]
+
+
 @dataclass(frozen=True, eq=False)
 class Rollout:
     """Completion k of prompt i is row i·K + k. Tokens lie at the left of a row; `mask` is true at them."""
 
-    examples: tuple[Example, ...]
-    """a prompt with its K completions each; `index` is its place here"""
+    batches: Batches
+    """of examples, a prompt with its K completions each, whose `index` is the place here"""
     mask: torch.Tensor
     """(completions, tokens) bool"""
     truncated: torch.Tensor
@@ -35,7 +52,7 @@ class Rollout:
 
     @property
     def group(self) -> int:
-        return len(self.examples[0].completions)
+        return len(self.batches.examples[0].completions)
 
     @property
     def lengths(self) -> torch.Tensor:
@@ -67,20 +84,14 @@ def token_mask(examples: tuple[Example, ...], device) -> torch.Tensor:
 
 @torch.no_grad()
 def per_token(
-    compute: Callable[[Batch], torch.Tensor],
-    examples: tuple[Example, ...],
-    mask: torch.Tensor,
-    *,
-    pad_id: int,
-    shared: bool,
-    tokens_per_batch: int,
+    compute: Callable[[Batch], torch.Tensor], batches: Batches, mask: torch.Tensor, *, tokens_per_batch: int
 ) -> torch.Tensor:
     """What `compute` gives for the completion tokens of a batch, for all of them: (completions, tokens) float32."""
     table = torch.zeros(mask.shape, device=mask.device)
-    group = len(examples[0].completions)
-    for part in plan_batches([token_cost(example, shared) for example in examples], tokens_per_batch):
-        batch = collate([examples[i] for i in part], pad_id, shared=shared, device=mask.device)
-        rows = torch.tensor([i * group + k for i in part for k in range(group)], device=mask.device)
+    group = len(batches.examples[0].completions)
+    for part in plan_batches(batches.costs, tokens_per_batch):
+        batch = batches.of(part)
+        rows = torch.tensor([i * group + k for i in batch.indices for k in range(group)], device=mask.device)
         table[rows[batch.completion_of_token], batch.offsets] = compute(batch).float()
     return table
 

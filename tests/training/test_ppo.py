@@ -98,7 +98,7 @@ def gradients_of(actors, settings, rollout, credit, position, **options):
     from training.batching import collate
 
     weights = token_weights(rollout.lengths, settings.summed, constant=settings.max_tokens)
-    batch = collate(rollout.examples, PAD, shared=actors.shared)
+    batch = collate(rollout.batches.examples, PAD, shared=actors.shared)
     value_weight = 1 / int(rollout.mask.sum())
     loss, sums = loss_of(actors, batch, rollout, credit, weights, value_weight, position.beta, settings)
     loss.backward()
@@ -158,7 +158,7 @@ def test_credit_is_the_papers_chain_of_reward_gae_and_whitening(tmp_path):
     torch.testing.assert_close(credit.advantages, whiten(expected, rollout.mask))
     torch.testing.assert_close(credit.value_targets, targets)
     # All log-probabilities are those of the temperature that was sampled at.
-    example = rollout.examples[1]
+    example = rollout.batches.examples[1]
     ids = torch.tensor([[*example.prompt_ids, *example.completions[2]]])
     with torch.no_grad():
         logprobs = (actors.policy(ids).logits[0, len(example.prompt_ids) - 1 : -1] / 0.8).log_softmax(-1)
@@ -201,11 +201,11 @@ def test_groups_whose_completions_score_the_same_are_drawn_again(tmp_path):
 
     settings = settings_of("dapo", tmp_path)
     _, _, rollout = first_round(settings, make_actors(value=False), score)
-    assert len(rollout.examples) == 4
-    assert tuple(PROMPTS[0]) not in {example.prompt_ids for example in rollout.examples}
+    assert len(rollout.batches.examples) == 4
+    assert tuple(PROMPTS[0]) not in {example.prompt_ids for example in rollout.batches.examples}
     settings = settings_of("grpo", tmp_path)
     _, _, rollout = first_round(settings, make_actors(value=False), score)
-    assert tuple(PROMPTS[0]) in {example.prompt_ids for example in rollout.examples}
+    assert tuple(PROMPTS[0]) in {example.prompt_ids for example in rollout.batches.examples}
 
 
 def test_beta_adapts_to_the_target(tmp_path):

@@ -16,7 +16,7 @@ import torch
 from training import advantages, policy_losses, runtime, stopping
 from training.actors import Actors, Position, load_actors, make_optimizer, resume, save, set_learning_rates, take_step
 from training.answering import read_prompts
-from training.batching import Batch, collate, token_cost
+from training.batching import Batch
 from training.chat import decode_completion, encode_prompt
 from training.config import ConfigError
 from training.events import EventLog
@@ -27,7 +27,7 @@ from training.monitors import Monitor
 from training.recipes import Outcome
 from training.recipes.presets import PolicyGradientConfig
 from training.rewards import RewardModelSource, score_groups, scorer
-from training.rollouts import Rollout, make_examples, per_token, token_mask
+from training.rollouts import Batches, Rollout, make_examples, per_token, token_mask
 from training.sampling import Completion, sample
 from training.showcase import Showcase
 
@@ -130,18 +130,17 @@ def collect(actors: Actors, prompts, score, position: Position, config: PolicyGr
     truncated = torch.tensor([completion.truncated for completion in completions], device=machine.device)
     scores = scores.flatten().to(machine.device)
 
+    batches = Batches(examples, pad_id=actors.pad_id, shared=actors.shared, device=machine.device)
+
     def table(compute) -> torch.Tensor:
         with machine.autocast():
-            return per_token(
-                compute, examples, mask,
-                pad_id=actors.pad_id, shared=actors.shared, tokens_per_batch=config.tokens_per_batch,
-            )  # fmt: skip
+            return per_token(compute, batches, mask, tokens_per_batch=config.tokens_per_batch)
 
     temperature = config.temperature
     # With one step a round the policy is its own π_old, and only the KL needs numbers: the sampler's will do.
     several_steps = config.optimizer_steps > 1
     return Rollout(
-        examples=examples,
+        batches=batches,
         mask=mask,
         truncated=truncated,
         scores=scores,
@@ -183,20 +182,17 @@ def update(
     actors: Actors, optimizer, rollout: Rollout, credit: Credit, position: Position, config, machine
 ) -> dict[str, float]:
     """`epochs` passes over the round, `minibatches` optimizer steps each; means over the tokens of all steps."""
-    costs = [token_cost(example, actors.shared) for example in rollout.examples]
     means = Means(machine.device)
     steps = 0
-    for prompts in _minibatches(len(costs), config, position.step):
+    for prompts in _minibatches(len(rollout.batches.examples), config, position.step):
         rows = rollout.rows(prompts)
         tokens = int(rollout.lengths[rows].sum())
         # A token's weight is its share of the whole minibatch, so the parts that fit into memory just add up.
         weights = torch.zeros(len(rollout.scores), device=machine.device)
         weights[rows] = policy_losses.token_weights(rollout.lengths[rows], config.summed, constant=config.max_tokens)
         moved = 0.0
-        for part in split(prompts, costs, config.tokens_per_batch, 1, actors.shared):
-            batch = collate(
-                [rollout.examples[i] for i in part], actors.pad_id, shared=actors.shared, device=machine.device
-            )
+        for part in split(prompts, rollout.batches.costs, config.tokens_per_batch, 1, actors.shared):
+            batch = rollout.batches.of(part)
             with machine.autocast():
                 loss, sums = loss_of(actors, batch, rollout, credit, weights, 1 / tokens, position.beta, config)
             loss.backward()

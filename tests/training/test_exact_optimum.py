@@ -1,0 +1,94 @@
+"""The release gate: in a world of 512 sequences every preset reaches the optimum of what it optimises.
+
+For presets with the KL in the reward that is π* ∝ π_ref·exp(r/β) itself. GRPO and Dr. GRPO charge the KL in the loss by
+k3, whose optimum differs (see `training.verify`); they are held to that one, and with the KL in the reward to π*.
+"""
+
+import pytest
+import torch
+
+from training import verify
+from training.verify import LIMIT, Case, World, kl, optimum, optimum_in_loss, sequence_logprobs
+
+KL_IN_REWARD = {"kl_in": "reward", "kl_estimator": "k1"}
+
+
+@pytest.fixture(scope="module")
+def world():
+    return World.draw(0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("case", "steps"),
+    [
+        (Case("reinforce"), 150),
+        (Case("a2c"), 150),
+        (Case("rloo"), 150),
+        (Case("ppo"), 150),
+        (Case("grpo"), 250),
+        (Case("grpo", "KL in the reward", KL_IN_REWARD), 150),
+        (Case("dr_grpo"), 250),
+        (Case("dr_grpo", "KL in the reward", KL_IN_REWARD), 150),
+    ],
+    ids=lambda value: f"{value.preset} {value.note}".strip() if isinstance(value, Case) else "",
+)
+def test_the_preset_reaches_its_optimum(case, steps, world):
+    begin = kl(sequence_logprobs(world.reference), optimum(world, 1.0))
+    assert begin > 0.3  # there is a way to go
+    result = verify.run(case, world, 1.0, steps=steps)
+    assert result.kl_to_own < LIMIT
+    if case.settings == KL_IN_REWARD or case.preset not in ("grpo", "dr_grpo"):
+        assert result.kl_to_optimum < LIMIT
+    else:
+        assert result.kl_to_optimum > 0.1  # what it tends to is another policy
+
+
+def test_pi_star_is_the_best_of_all_policies(world):
+    """E[r] − β·KL(π‖π_ref) = β log Z at π*, and less anywhere near."""
+    beta, reference = 0.7, sequence_logprobs(world.reference)
+    best = optimum(world, beta)
+    value = lambda policy: float((policy.exp() * world.rewards).sum()) - beta * kl(policy, reference)  # noqa: E731
+    assert value(best) == pytest.approx(beta * float((reference + world.rewards / beta).logsumexp(0)))
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(20):
+        other = (best + 0.1 * torch.randn(512, generator=generator, dtype=torch.float64)).log_softmax(0)
+        assert value(other) < value(best)
+
+
+@pytest.mark.parametrize("estimator", ["k2", "k3"])
+def test_the_optimum_of_a_kl_in_the_loss_has_no_expected_gradient(estimator, world):
+    """Summed over all 512 sequences by autograd, nothing sampled, at the closed form's logits."""
+    beta, scale = 0.5, 0.9
+    target = optimum_in_loss(world, beta, estimator, scale)
+    assert float(target.exp().sum()) == pytest.approx(1)
+    codes = torch.arange(512)
+    tokens = torch.stack([codes // 64, codes // 8 % 8, codes % 8], 1)
+    states = torch.stack([torch.zeros_like(codes), 1 + tokens[:, 0], 9 + 8 * tokens[:, 0] + tokens[:, 1]], 1)
+    # The conditionals of the joint distribution, as logits of a table.
+    joint = target.exp().view(8, 8, 8)
+    table = torch.cat([joint.sum((1, 2)).view(1, 8), joint.sum(2), joint.view(64, 8)]).log().requires_grad_(True)
+    logprobs = table.log_softmax(-1)[states, tokens]
+    log_ratio = world.reference[states, tokens] - logprobs
+    penalty = torch.expm1(log_ratio) - log_ratio if estimator == "k3" else log_ratio.square() / 2
+    probabilities = target.exp()
+    advantages = scale * (world.rewards - (probabilities * world.rewards).sum())
+    objective = (probabilities[:, None] * (advantages[:, None] * logprobs - beta * penalty)).sum()
+    (gradient,) = torch.autograd.grad(objective, table)
+    assert gradient.abs().max() < 1e-9
+
+
+def test_the_table_policy_is_read_as_a_language_model(world):
+    """What the sampler reports and the trainer computes of it are the table's own conditionals."""
+    from training.batching import Example, collate
+    from training.logprobs import completion_logprobs
+    from training.sampling import sample
+
+    policy = verify.TablePolicy(world.reference)
+    (group,) = sample(policy, [[8]], n=50, max_new_tokens=3, eos_id=-1, pad_id=0, seed=3)
+    flat = completion_logprobs(policy, collate([Example((8,), tuple(c.ids for c in group))], 0, shared=False))
+    total = sequence_logprobs(world.reference)
+    for completion, computed in zip(group, flat.view(50, 3), strict=True):
+        place = completion.ids[0] * 64 + completion.ids[1] * 8 + completion.ids[2]
+        assert sum(completion.logprobs) == pytest.approx(float(total[place]), abs=1e-4)
+        assert computed.sum().item() == pytest.approx(float(total[place]), abs=1e-4)

@@ -1,0 +1,279 @@
+"""The policy-gradient recipes against exact optima: `python -m training.verify` prints KL(π‖optimum) for every preset.
+
+The world has 8 tokens and completions of 3, so 512 sequences: every expectation is a sum. A table of logits, one row
+for each prefix, can be any policy, so what keeps a run from its optimum is the algorithm and nothing else. The loop,
+the sampler, the log-probabilities and the losses are the very ones that train language models.
+
+What an algorithm tends to depends on where it charges the KL:
+
+- in the reward: π*(y) ∝ π_ref(y)·exp(r(y)/β), the KL-regularised optimum;
+- in the loss, by k2 or k3: a gradient of the KL at the sampled prefixes only, which does not see that a token also
+  leads to dearer prefixes; k3's gradient is moreover that of KL(π_ref‖π), not of KL(π‖π_ref). Both have optima of their
+  own, found here by going backwards from the last token. A completion's own share in its group's mean, and the
+  division by the group's deviation, scale the reward in it.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+import torch
+from transformers import LlamaConfig
+
+from training import runtime
+from training.actors import Actors
+from training.config import resolve
+from training.events import EventLog
+from training.recipes.policy_gradient import improve
+
+TOKENS, LENGTH = 8, 3
+SEQUENCES = TOKENS**LENGTH
+_FIRST_STATE = [0, 1, 1 + TOKENS]  # of prefixes with 0, 1 and 2 tokens
+STATES = 1 + TOKENS + TOKENS**2
+_PROMPT = TOKENS  # a token that only prompts have
+LIMIT = 0.01
+
+
+@dataclass(frozen=True)
+class World:
+    """log π_ref(token | prefix), (states, tokens), and a reward for each sequence, (sequences,); drawn at random."""
+
+    reference: torch.Tensor
+    rewards: torch.Tensor
+
+    @classmethod
+    def draw(cls, seed: int) -> "World":
+        generator = torch.Generator().manual_seed(seed)
+        logits = torch.randn(STATES, TOKENS, generator=generator, dtype=torch.float64)
+        return cls(logits.log_softmax(-1), torch.randn(SEQUENCES, generator=generator, dtype=torch.float64))
+
+
+def sequence_logprobs(policy: torch.Tensor) -> torch.Tensor:
+    """log π(y) of every sequence (sequences,), from log π(token | prefix) (states, tokens)."""
+    total = policy[:1].flatten()
+    for level in range(1, LENGTH):
+        first = _FIRST_STATE[level]
+        total = (total[:, None] + policy[first : first + TOKENS**level]).flatten()
+    return total
+
+
+def kl(policy: torch.Tensor, other: torch.Tensor) -> float:
+    """KL(policy‖other) in nats, of log-probabilities (sequences,)."""
+    return float((policy.exp() * (policy - other)).sum())
+
+
+def optimum(world: World, beta: float) -> torch.Tensor:
+    """log π* (sequences,): proportional to π_ref·exp(r/β)."""
+    return (sequence_logprobs(world.reference) + world.rewards / beta).log_softmax(0)
+
+
+def optimum_in_loss(world: World, beta: float, estimator: str, scale: float) -> torch.Tensor:
+    """log π (sequences,) where scale·∇E[r] equals β times the gradient of the per-prefix KL by k2 or k3.
+
+    At a prefix with Q(a) the expected reward after token a, going backwards: k2 gives π(a) ∝ π_ref(a)·exp(Q(a)/β), and
+    k3 the solution of π(a)·(Q(a) − V) = β·(π(a) − π_ref(a)) with V = Σ π Q.
+    """
+    reference = world.reference.exp()
+    policy = torch.zeros_like(world.reference)
+    q = scale * world.rewards.view(-1, TOKENS)
+    for level in reversed(range(LENGTH)):
+        states = slice(_FIRST_STATE[level], _FIRST_STATE[level] + TOKENS**level)
+        if estimator == "k2":
+            probabilities = (world.reference[states] + q / beta).softmax(-1)
+        else:
+            probabilities = _k3_probabilities(reference[states], q, beta)
+        policy[states] = probabilities.log()
+        q = (probabilities * q).sum(-1).view(-1, TOKENS) if level else q
+    return sequence_logprobs(policy)
+
+
+def _k3_probabilities(reference: torch.Tensor, q: torch.Tensor, beta: float) -> torch.Tensor:
+    """π(a) = β π_ref(a) / (β + V − Q(a)), V by bisection such that they sum to one: (states, tokens)."""
+    low, high = q.amax(-1, keepdim=True) - beta, q.amax(-1, keepdim=True)
+    for _ in range(100):
+        middle = (low + high) / 2
+        total = (beta * reference / (beta + middle - q)).sum(-1, keepdim=True)
+        low, high = torch.where(total > 1, middle, low), torch.where(total > 1, high, middle)
+    probabilities = beta * reference / (beta + high - q)
+    return probabilities / probabilities.sum(-1, keepdim=True)
+
+
+class _Trunk(torch.nn.Module):
+    """Looks up a row of numbers for the prefix at each position, where a transformer would compute hidden states."""
+
+    def __init__(self, table: torch.Tensor):
+        super().__init__()
+        self.table = torch.nn.Parameter(table)
+        self.config = LlamaConfig(num_hidden_layers=1)
+
+    def forward(self, input_ids, attention_mask=None, position_ids=None, use_cache=False):
+        state, value = [torch.zeros_like(input_ids[:, 0])], torch.zeros_like(input_ids[:, 0])
+        for position in range(1, input_ids.shape[1]):
+            value = value * TOKENS + input_ids[:, position]
+            # After the last token nothing follows, so any row will do.
+            state.append(_FIRST_STATE[position] + value if position < LENGTH else torch.zeros_like(value))
+        return SimpleNamespace(last_hidden_state=self.table[torch.stack(state, 1)])
+
+
+class TablePolicy(torch.nn.Module):
+    """What the loop asks of a language model, over a table of logits (states, tokens)."""
+
+    base_model_prefix = "trunk"
+
+    def __init__(self, logits: torch.Tensor):
+        super().__init__()
+        self.trunk = _Trunk(logits.float().clone())
+        self.config = self.trunk.config
+        self.head = torch.nn.Linear(TOKENS, TOKENS, bias=False).requires_grad_(False)
+        self.head.weight.copy_(torch.eye(TOKENS))
+
+    def get_input_embeddings(self):
+        return SimpleNamespace(weight=self.trunk.table)
+
+    def get_output_embeddings(self):
+        return self.head
+
+    def forward(self, input_ids, past_key_values, **_):
+        ids = input_ids[:, None, :, None].float()
+        prefix = past_key_values.update(ids, ids, 0)[0][:, 0, :, 0].long()  # the cache remembers the tokens themselves
+        return SimpleNamespace(logits=self.trunk(prefix).last_hidden_state[:, -1:])
+
+    def sequence_logprobs(self) -> torch.Tensor:
+        return sequence_logprobs(self.trunk.table.detach().double().log_softmax(-1))
+
+
+class TableValue(torch.nn.Module):
+    """V of each prefix, as the loop asks a value model for it."""
+
+    base_model_prefix = "trunk"
+
+    def __init__(self):
+        super().__init__()
+        self.trunk = _Trunk(torch.zeros(STATES, 1))
+        self.score = torch.nn.Linear(1, 1, bias=False).requires_grad_(False)
+        self.score.weight.fill_(1.0)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A preset with what is told it beyond its defaults. Without `gate` its figures are shown but not held to LIMIT."""
+
+    preset: str
+    note: str = ""
+    settings: dict = field(default_factory=dict)
+    gate: bool = True
+
+
+CASES = [
+    Case("reinforce"),
+    Case("a2c"),
+    Case("a2c", "one step", {"gae_lambda": 0.0}),
+    Case("rloo"),
+    Case("ppo"),
+    Case("ppo", "KL penalty", {"policy_loss": "penalized_ratio"}),
+    Case("grpo"),
+    Case("grpo", "KL in the reward", {"kl_in": "reward", "kl_estimator": "k1"}),
+    Case("dr_grpo", "k3 with beta"),
+    Case("dr_grpo", "k2 with beta", {"kl_estimator": "k2"}),
+    Case("dr_grpo", "KL in the reward", {"kl_in": "reward", "kl_estimator": "k1"}),
+    Case("dapo", "no KL", {"beta": 0.0}, gate=False),  # its optimum is the one best sequence
+]
+
+
+@dataclass(frozen=True)
+class Result:
+    case: Case
+    kl_to_optimum: float
+    """KL(π‖π*), π* the KL-regularised optimum"""
+    kl_to_own: float
+    """KL(π‖·) to what this algorithm's gradient tends to"""
+    reward: float
+    seconds: float
+
+
+def run(case: Case, world: World, beta: float, *, steps: int = 300, seed: int = 0) -> Result:
+    """Train a table from π_ref by the recipe's own loop, and measure where it ended."""
+    with tempfile.TemporaryDirectory() as output:
+        unused = {"model": "-", "reward_model": "-", "prompts": "-", "device": "cpu", "precision": "fp32"}
+        config = resolve(
+            case.preset,
+            None,
+            {
+                **unused, "output": output, "seed": seed, "steps": steps, "prompts_per_step": 16, "samples": 64,
+                "max_tokens": LENGTH, "temperature": 1.0, "beta": beta, "no_eos_penalty": 0.0, "overlong_cache": 0,
+                "learning_rate": 0.2, "value_learning_rate": 0.2, "schedule": "cosine", "warmup": 0.0,
+                "max_grad_norm": 0.0, "value_clip": 0.0, "checkpoint_every": 0, "tokens_per_batch": 1 << 20,
+                **case.settings,
+            },
+        )  # fmt: skip
+        log = EventLog(output, enabled=False)
+        policy = TablePolicy(world.reference)
+        reference = TablePolicy(world.reference).requires_grad_(False)
+        value = TableValue() if config.baseline == "value" else None
+        actors = Actors(policy, reference, value, eos_id=-1, pad_id=0, shared=False)
+        started = time.perf_counter()
+        improve(actors, [[_PROMPT]] * config.prompts_per_step, _scorer(world), config, runtime.start(config, log), log)
+        seconds = time.perf_counter() - started
+    reached = policy.sequence_logprobs()
+    own = own_optimum(world, config, reached)
+    return Result(
+        case,
+        kl(reached, optimum(world, beta)) if beta else float("nan"),
+        kl(reached, own) if own is not None else float("nan"),
+        float((reached.exp() * world.rewards).sum()),
+        seconds,
+    )
+
+
+def own_optimum(world: World, config, reached: torch.Tensor) -> torch.Tensor | None:
+    """log-probabilities (sequences,) of what the config's expected gradient tends to; None where there is no KL."""
+    if config.beta == 0:
+        return None
+    if config.kl_in == "reward":
+        return optimum(world, config.beta)
+    scale = 1 - 1 / config.samples  # a completion's own reward is part of the mean that it is compared with
+    if config.baseline == "group_std":
+        mean = (reached.exp() * world.rewards).sum()
+        scale = scale / float((reached.exp() * (world.rewards - mean).square()).sum().sqrt())
+    return optimum_in_loss(world, config.beta, config.kl_estimator, scale)
+
+
+def _scorer(world: World):
+    def score(indices, groups):
+        ids = torch.tensor([[completion.ids for completion in group] for group in groups])
+        places = (ids * torch.tensor([TOKENS**2, TOKENS, 1])).sum(-1)
+        return world.rewards[places].float()
+
+    return score
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.verify", description=__doc__.splitlines()[0])
+    parser.add_argument("--beta", type=float, nargs="+", default=[0.3, 1.0])
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    world = World.draw(options.seed)
+    print(f"{'preset':10} {'':18} {'beta':>5} {'KL to π*':>9} {'KL to own optimum':>18} {'reward':>7} {'seconds':>8}")
+    failed = []
+    for beta in options.beta:
+        for case in CASES:
+            result = run(case, world, case.settings.get("beta", beta), steps=options.steps, seed=options.seed)
+            fine = not case.gate or result.kl_to_own < LIMIT
+            failed += [] if fine else [case]
+            print(
+                f"{case.preset:10} {case.note:18} {case.settings.get('beta', beta):5} {result.kl_to_optimum:9.4f} "
+                f"{result.kl_to_own:18.4f} {result.reward:7.3f} {result.seconds:8.1f}{'' if fine else '  FAILED'}",
+                flush=True,
+            )
+    print(
+        f"The best sequence's reward is {float(world.rewards.max()):.3f}. The KL to the own optimum must be < {LIMIT}."
+    )
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
