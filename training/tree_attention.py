@@ -16,6 +16,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # torch before 2.10
+    varlen_attn = None
+
 NAME = "prefloop_tree"
 
 
@@ -118,13 +123,12 @@ def _has_variable_length_kernel(query: torch.Tensor) -> bool:
         and query.dtype in (torch.bfloat16, torch.float16)
         and query.shape[-1] <= 256
         and torch.cuda.get_device_capability(query.device) >= (8, 0)
+        and varlen_attn is not None
     )
 
 
 def _attend_variable_length(query, key, value, scaling, tree):
     """One FlashAttention kernel for all segments, causal from the last key backwards; prompts' keys are repeated."""
-    from torch.nn.attention.varlen import varlen_attn
-
     group = query.shape[1] // key.shape[1]
     query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
     key, value = (tensor.index_select(0, tree.key_index) for tensor in (key, value))

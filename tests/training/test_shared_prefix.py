@@ -149,3 +149,29 @@ def test_dropout_reaches_packed_attention():
     with torch.no_grad():
         first, second = completion_logprobs(model, batch), completion_logprobs(model, batch)
     assert (first - second).abs().max() > 1e-4
+
+
+def slow_variable_length(query, key, value, of_queries, of_keys, max_q, max_k, *, scale, window_size):
+    """What the GPU kernel computes, in plain sums: (tokens, heads, size); causal counted from the last key backwards."""
+    assert window_size == (-1, 0)
+    outputs = []
+    for number in range(len(of_queries) - 1):
+        q = query[of_queries[number] : of_queries[number + 1]]
+        k, v = (tensor[of_keys[number] : of_keys[number + 1]] for tensor in (key, value))
+        assert len(q) <= max_q
+        assert len(k) <= max_k
+        scores = torch.einsum("qhd,khd->hqk", q, k) * scale
+        seen = torch.ones(len(q), len(k), dtype=torch.bool).tril(len(k) - len(q))
+        outputs.append(torch.einsum("hqk,khd->qhd", scores.masked_fill(~seen, -torch.inf).softmax(-1), v))
+    return torch.cat(outputs)
+
+
+@pytest.mark.parametrize("make", [make_llama, make_gpt2])
+def test_the_call_of_the_variable_length_kernel_means_the_same(make, monkeypatch):
+    model = make()
+    batch = collate(make_groups(), 0, shared=True)
+    with torch.no_grad():
+        expected = completion_logprobs(model, batch)
+        monkeypatch.setattr(tree_attention, "_has_variable_length_kernel", lambda query: True)
+        monkeypatch.setattr(tree_attention, "varlen_attn", slow_variable_length)
+        torch.testing.assert_close(completion_logprobs(model, batch), expected, atol=1e-5, rtol=0)
