@@ -92,9 +92,9 @@ def skip_comparison(user, key: str | uuid.UUID, reason: str, note: str = "", *, 
 def _use_up_slot(reservation: Reservation, user, now: datetime) -> Slot | None:
     """The slot that this judgment fills: the one `user` holds, else a free one of the comparison, else none."""
     unused = Slot.objects.filter(comparison=reservation.slot.comparison_id, free_from__isnull=False)
-    for slot in unused.filter(holder=user):
-        if unused.filter(pk=slot.pk, holder=user).update(free_from=None):
-            return slot
+    held = unused.filter(holder=user).first()
+    if held and unused.filter(pk=held.pk, holder=user).update(free_from=None):
+        return held
     free = unused.filter(free_from__lte=now).order_by("number")
     if connection.features.has_select_for_update_skip_locked:
         free = free.select_for_update(skip_locked=True, no_key=True)

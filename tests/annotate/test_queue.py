@@ -128,6 +128,16 @@ def test_a_released_pair_is_found_by_those_who_have_gone_past_it(project, ada, b
     assert reserve_next(project, ben).comparison == first
 
 
+def test_what_appears_behind_a_person_is_found_before_they_are_told_that_nothing_is_left(project, ada, pairs):
+    """An import that committed late, or on a machine whose clock is slow."""
+    pairs(2)
+    for _ in range(2):
+        submit_judgment(ada, reserve_next(project, ada).key, 1)
+    (late,) = pairs(1, start=2)
+    late.slots.update(free_from=timezone.now() - timedelta(days=1))
+    assert reserve_next(project, ada).comparison == late
+
+
 def test_a_skipped_pair_goes_to_somebody_else_only(project, ada, ben, pairs):
     (only,) = pairs(1)
     skip_comparison(ada, reserve_next(project, ada).key, "need_expertise")
