@@ -1,14 +1,13 @@
 """Upload of data: a file lands whole or not at all, and the page says what landed or which line is wrong."""
 
 import dataclasses
-import tempfile
 from pathlib import Path
 
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from annotate.datasets.importing import import_file
+from annotate.datasets.uploads import import_upload
 from annotate.errors import UserError
 from annotate.models import Comparison, Demonstration, Judgment, Project, Prompt
 from annotate.web.common import ADMIN, page, project_view
@@ -78,15 +77,8 @@ def upload(request: HttpRequest, project: Project) -> HttpResponse:
 def _import(request: HttpRequest, project: Project, form: UploadForm) -> dict:
     _, kind, format = CHOICES[form.cleaned_data["what"]]
     uploaded = form.cleaned_data["file"]
-    filename = Path(uploaded.name).name
-    # The importers read from disk, and tell compressed files and Parquet by the name's ending.
-    with tempfile.TemporaryDirectory(prefix="prefloop-upload-") as folder:
-        path = Path(folder) / f"upload{''.join(Path(filename).suffixes[-2:])}"
-        with open(path, "wb") as file:
-            for chunk in uploaded.chunks():
-                file.write(chunk)
-        report = import_file(project, path, kind, format=format, user=request.user, filename=filename)
-    return {"filename": filename, "report": _report(report), "report_links": _links(project, kind)}
+    report = import_upload(project, uploaded, kind, format=format, user=request.user)
+    return {"filename": Path(uploaded.name).name, "report": _report(report), "report_links": _links(project, kind)}
 
 
 def _report(report) -> list[tuple[str, int]]:
