@@ -17,11 +17,16 @@ class Rate:
         return f"{self.mean:.1%} [{self.low:.1%}, {self.high:.1%}]"
 
 
-def rate(values, *, draws: int = 2000, seed: int = 0) -> Rate:
-    """The mean of independent units' `values` (units,) with a percentile bootstrap interval (Efron 1979)."""
+def rate(values, groups=None, *, draws: int = 2000, seed: int = 0) -> Rate:
+    """The mean of `values` (units,) with a percentile bootstrap interval (Efron 1979).
+
+    Where units are alike within `groups` (units,), whole groups are drawn instead of units.
+    """
     values = numpy.asarray(values, float)
-    chosen = numpy.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
-    low, high = numpy.percentile(values[chosen].mean(axis=1), [2.5, 97.5])
+    _, group_of = numpy.unique(numpy.arange(len(values)) if groups is None else groups, return_inverse=True)
+    sums, counts = numpy.bincount(group_of, values), numpy.bincount(group_of)
+    chosen = numpy.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
+    low, high = numpy.percentile(sums[chosen].sum(axis=1) / counts[chosen].sum(axis=1), [2.5, 97.5])
     return Rate(float(values.mean()), float(low), float(high))
 
 

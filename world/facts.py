@@ -118,7 +118,7 @@ HOW_TO = {
 }
 
 # From the smallest to the biggest.
-SIZES = ["an ant", "a mouse", "a cat", "a goat", "a lion", "a horse", "an elephant", "a whale"]
+SIZES = ["an ant", "a mouse", "a cat", "a goat", "a horse", "a whale"]
 
 DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October",

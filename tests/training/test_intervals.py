@@ -29,3 +29,12 @@ def test_prompts_are_the_units_not_their_samples():
     one, many = win_rate(won, won * 0 + 0.5), win_rate(numpy.repeat(won, 16, axis=1), numpy.full((50, 16), 0.5))
     assert (one.low, one.high) == (many.low, many.high)
     assert one.high - one.low == pytest.approx(2 * 1.96 * (0.25 / 50) ** 0.5, abs=0.04)
+
+
+def test_units_that_are_alike_are_drawn_together():
+    """10 groups of 30 pairs, all right or all wrong: the interval is that of 10 draws, not of 300."""
+    values, groups = [1] * 150 + [0] * 150, [place // 30 for place in range(300)]
+    found = rate(values, groups)
+    assert found.mean == 0.5
+    assert found.high - found.low == pytest.approx(2 * 1.96 * (0.25 / 10) ** 0.5, abs=0.1)
+    assert rate(values).high - rate(values).low == pytest.approx(2 * 1.96 * (0.25 / 300) ** 0.5, abs=0.02)
