@@ -30,7 +30,8 @@ class RewardModelSource:
     """A sequence classifier of one label with a tokenizer and chat template of its own.
 
     Texts go in, so the policy's tokens need not be the reward model's. The score is read at the last real token, the
-    end of sequence, which is appended where a policy was cut off before it.
+    end of sequence, which is appended where a policy was cut off before it. What the model's config calls reward_shift
+    is subtracted: scores of the responses that it was trained on then have mean 0.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class RewardModelSource:
         self.tokens_per_batch = tokens_per_batch
         self.max_length = max_length or getattr(self.model.config, "max_position_embeddings", None) or 1 << 20
         self.shared = supports_shared_prefix(self.model)
+        self.shift = float(getattr(self.model.config, "reward_shift", None) or 0.0)
 
     @torch.no_grad()
     def score(self, prompts: list[list[Message]], completions: list[str]) -> torch.Tensor:
@@ -62,7 +64,7 @@ class RewardModelSource:
             counts = [len(examples[i].completions) for i in part]
             for i, of_example in zip(part, batch_scores.split(counts), strict=True):
                 scores[i] = of_example
-        return torch.cat(scores)
+        return torch.cat(scores) - self.shift
 
     def _examples(self, prompts: list[list[Message]], completions: list[str]) -> list[Example]:
         """Neighbours that answer the same prompt become one example, whose prompt is computed once."""

@@ -173,7 +173,7 @@ CASES = [
     Case("a2c", "one step", {"gae_lambda": 0.0}),
     Case("rloo"),
     Case("ppo"),
-    Case("ppo", "KL penalty", {"policy_loss": "penalized_ratio"}),
+    Case("ppo", "KL penalty", {"policy_loss": "penalized_ratio", "learning_rate": 0.1}),
     Case("grpo"),
     Case("grpo", "KL in the reward", {"kl_in": "reward", "kl_estimator": "k1"}),
     Case("dr_grpo", "k3 with beta"),
@@ -194,7 +194,7 @@ class Result:
     seconds: float
 
 
-def run(case: Case, world: World, beta: float, *, steps: int = 300, seed: int = 0) -> Result:
+def run(case: Case, world: World, beta: float, *, steps: int = 600, seed: int = 0) -> Result:
     """Train a table from π_ref by the recipe's own loop, and measure where it ended."""
     with tempfile.TemporaryDirectory() as output:
         unused = {"model": "-", "reward_model": "-", "prompts": "-", "device": "cpu", "precision": "fp32"}
@@ -252,8 +252,8 @@ def _scorer(world: World):
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.verify", description=__doc__.splitlines()[0])
-    parser.add_argument("--beta", type=float, nargs="+", default=[0.3, 1.0])
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--beta", type=float, nargs="+", default=[0.5, 1.0])
+    parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     world = World.draw(options.seed)

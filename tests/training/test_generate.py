@@ -16,6 +16,9 @@ from training.recipes.evaluate import wins, with_interval
 from training.rewards import RewardModelSource, checked_scores
 
 
+SHIFT = 0.7
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     """A policy, and a reward model of another architecture with a tokenizer whose ids are all different."""
@@ -27,7 +30,9 @@ def models(tmp_path_factory):
     base = root / "base"
     make_gpt2(vocabulary=262, seed=4).save_pretrained(base)
     other.save_pretrained(base)
-    save_model(load_reward_model(str(base), seed=2), load_tokenizer(str(base)), root / "reward")
+    reward = load_reward_model(str(base), seed=2)
+    reward.config.reward_shift = SHIFT
+    save_model(reward, load_tokenizer(str(base)), root / "reward")
     (root / "prompts.jsonl").write_text("".join(json.dumps({"prompt": f"say {i}"}) + "\n" for i in range(5)))
     return {"policy": policy, "reward": str(root / "reward"), "prompts": str(root / "prompts.jsonl"), "root": root}
 
@@ -45,14 +50,14 @@ def lines(path):
 
 
 def plain_score(source, prompt, text):
-    """As any loader of the directory would: the whole conversation as one row of ids."""
+    """As any loader of the directory would: the whole conversation as one row of ids; then less the config's shift."""
     tokenizer, model = load_tokenizer(source), AutoModelForSequenceClassification.from_pretrained(source)
     rendered = tokenizer.apply_chat_template(
         [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
     )
     ids = tokenizer(rendered, add_special_tokens=False).input_ids + tokenizer(text).input_ids
     with torch.no_grad():
-        return model(torch.tensor([[*ids, tokenizer.eos_token_id]])).logits.item()
+        return model(torch.tensor([[*ids, tokenizer.eos_token_id]])).logits.item() - SHIFT
 
 
 def test_different_responses_to_each_prompt(models, tmp_path):
