@@ -1,5 +1,6 @@
 """One attempt at a run, from start to end: the child is followed, the row kept alive, and the outcome written."""
 
+import errno
 import logging
 import math
 import threading
@@ -37,7 +38,7 @@ def supervise(run: Run, stopping: threading.Event = NEVER) -> None:
         _fail(run, str(error))
     except (OSError, DatabaseError) as error:
         log.exception("Run %s cannot be followed.", run.pk)
-        _fail(run, f"The run could not be followed: {error}. Is the disk full?")
+        _fail(run, _trouble(error))
 
 
 def _attempt(run: Run, stopping: threading.Event) -> None:
@@ -148,6 +149,11 @@ def _succeed(run: Run, follower: _Follower) -> None:
             register_model(run, follower.metrics)
         if hasattr(run, "round"):
             open_round(run.round)
+
+
+def _trouble(error: Exception) -> str:
+    full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "disk is full" in str(error)
+    return f"{'The disk is full' if full else 'The run could not be followed'}. {error}"
 
 
 def _fail(run: Run, error: str) -> None:

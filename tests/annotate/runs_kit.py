@@ -31,8 +31,13 @@ def make_model(project, kind="policy", name="starter") -> ModelVersion:
     return ModelVersion.objects.create(project=project, kind=kind, name=name, source=source)
 
 
-def make_dataset(project, kind="demonstrations", rows=1) -> Dataset:
-    lines = "".join(json.dumps({"prompt": f"Say {n}.", "completion": str(n)}) + "\n" for n in range(rows)).encode()
+def make_dataset(project, kind="demonstrations", rows=1, text=None) -> Dataset:
+    """A snapshot of `rows` demonstrations, or of the lines in `text`, whatever they are."""
+    if text is None:
+        text = "".join(json.dumps({"prompt": f"Say {n}.", "completion": str(n)}) + "\n" for n in range(rows))
+    else:
+        rows = len(text.splitlines())
+    lines = text.encode()
     sha256 = hashlib.sha256(lines).hexdigest()
     settings.DATASETS_DIR.mkdir(parents=True, exist_ok=True)
     (settings.DATASETS_DIR / f"{sha256}.jsonl").write_bytes(lines)

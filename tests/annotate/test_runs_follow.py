@@ -334,7 +334,7 @@ def test_a_database_that_stays_away_fails_the_run_and_the_worker_lives(attempt, 
 
     monkeypatch.setattr(claim, "heartbeat", full)
     run = attempt(steps=100_000, pause=0.01)
-    assert run.state == "failed" and "database or disk is full" in run.error
+    assert run.state == "failed" and run.error == "The disk is full. database or disk is full"
 
 
 def test_a_disk_that_is_full_before_the_start_fails_the_run(attempt, monkeypatch):
@@ -343,4 +343,4 @@ def test_a_disk_that_is_full_before_the_start_fails_the_run(attempt, monkeypatch
 
     monkeypatch.setattr("annotate.runs.directory.os.replace", full)
     run = attempt()
-    assert run.state == "failed" and "No space left on device" in run.error
+    assert run.state == "failed" and run.error.startswith("The disk is full.")
