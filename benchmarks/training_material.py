@@ -55,6 +55,7 @@ def make(folder: Path, shape: str, count: int) -> dict:
     return {
         "parameters": model.num_parameters(),
         "outside the embedding": model.num_parameters() - embedding,
+        "in the head": embedding,
         "rows": len(rows),
         **count_tokens(rows, tokenizer),
     }
@@ -117,14 +118,19 @@ def make_tokenizer(rows: list[dict], vocabulary: int) -> PreTrainedTokenizerFast
 
 
 def count_tokens(rows: list[dict], tokenizer) -> dict:
-    """Tokens with each prompt counted once: of pairs, and of prompts with the chosen response only."""
+    """Tokens with each prompt counted once: of pairs and of demonstrations, and those of their responses alone."""
 
     def length(messages) -> int:
         return len(tokenizer.apply_chat_template(messages)["input_ids"])
 
     prompts = sum(length(row["prompt"]) + 1 for row in rows)
     chosen, rejected = (sum(length(row[name]) - 1 for row in rows) for name in ("chosen", "rejected"))
-    return {"tokens of pairs": prompts + chosen + rejected, "tokens of demonstrations": prompts + chosen}
+    return {
+        "tokens of pairs": prompts + chosen + rejected,
+        "tokens of demonstrations": prompts + chosen,
+        "response tokens of pairs": chosen + rejected,
+        "response tokens of demonstrations": chosen,
+    }
 
 
 def _messages(transcript: str) -> list[dict]:

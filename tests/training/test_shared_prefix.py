@@ -152,7 +152,7 @@ def test_dropout_reaches_packed_attention():
 
 
 def slow_variable_length(query, key, value, of_queries, of_keys, max_q, max_k, *, scale, window_size):
-    """What the GPU kernel computes, in plain sums: (tokens, heads, size); causal counted from the last key backwards."""
+    """What the GPU kernel computes, in plain sums: (tokens, heads, size), causal from the last key backwards."""
     assert window_size == (-1, 0)
     outputs = []
     for number in range(len(of_queries) - 1):
