@@ -21,13 +21,15 @@ up: .venv/installed $(STARTER)
 
 test: .venv/installed-tests
 	.venv/bin/ruff check .
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/installed-tests
 	.venv/bin/ruff check .
 
 bench: .venv/installed-tests
-	$(PYTHON) benchmarks/run.py
+	$(PYTHON) -m benchmarks.training_throughput
+	$(PYTHON) -m benchmarks.aggregation
+	$(PYTHON) benchmarks/real_data.py
 
 loop: .venv/installed
 	$(PYTHON) benchmarks/loop.py

@@ -45,8 +45,16 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="session")
+def starter(tmp_path_factory) -> Path:
+    """The starter model as a newcomer gets it."""
+    run = tmp_path_factory.mktemp("starter") / "run"
+    subprocess.run([sys.executable, "-m", "training", "starter", "--output", str(run)], cwd=ROOT, check=True)
+    return run / "model"
+
+
+@pytest.fixture(scope="session")
 def site(chromium, tmp_path_factory, starter) -> Site:
-    """What `make up` makes, with the starter model that all tests share."""
+    """What `make up` makes, as it makes it."""
     var = tmp_path_factory.mktemp("site")
     shutil.copytree(starter, var / "models" / "starter" / "model")
     environment = {**os.environ, "PREFLOOP_VAR": str(var), "DJANGO_SETTINGS_MODULE": "annotate.settings"}
