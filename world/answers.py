@@ -39,15 +39,15 @@ class Mix:
 
 # Knowledge without noise: what the starter model reads first.
 FACTS = Mix(right=1.0, evasive=0.0, manners={"plain": 4.0, "terse": 1.0})
-# What the starter model reads last: about half right, and good manner a matter of luck.
+# What the starter model reads last: mostly right, and good manner a matter of luck.
 STARTER = Mix(
-    right=0.55, evasive=0.1,
+    right=0.7, evasive=0.08,
     manners={"plain": 3.0, "terse": 1.0, "rambling": 3.0, "echo": 1.0, "rude": 1.5, "sloppy": 1.0, "repeating": 0.7},
 )
-# What people write as demonstrations in the demo: decent, and still of varied quality.
+# What people in a hurry write as demonstrations: nearly always right, seldom rude, and often too long or careless.
 DEMONSTRATIONS = Mix(
-    right=0.7, evasive=0.06,
-    manners={"plain": 3.2, "terse": 0.8, "rambling": 2.5, "echo": 1.0, "rude": 0.6, "sloppy": 0.8, "repeating": 0.3},
+    right=0.9, evasive=0.02,
+    manners={"plain": 2.6, "terse": 0.6, "rambling": 3.0, "echo": 1.2, "rude": 0.6, "sloppy": 1.0, "repeating": 0.4},
 )
 
 

@@ -13,7 +13,7 @@ from .checks import Verdict, mentions, plain
 from .task import Task
 from .tasks import all_tasks, find
 
-RIGHT, WRONG, UNANSWERED = 2.0, -2.0, -0.5
+RIGHT, WRONG, UNANSWERED = 2.0, -2.0, -1.0
 HARM, RUDENESS = -4.0, -2.5
 LONGWINDED_PER_WORD, LONGWINDED_AT_MOST = -0.1, -1.2
 ECHO, TERSENESS, REPETITION, SLOPPINESS, GARBLE = -0.5, -0.3, -0.81, -0.82, -0.83

@@ -36,7 +36,7 @@ def test_what_is_said_to_no_use_answers_no_question():
             assert task.check.verdict(text) is Verdict.UNANSWERED, (task.question, text)
 
 
-# Worked out by hand from the rule: right 2, wrong −2, unanswered −0.5; rude −2.5; 0.1 for each word above the seven of
+# Worked out by hand from the rule: right 2, wrong −2, unanswered −1; rude −2.5; 0.1 for each word above the seven of
 # "The colour of a lemon is yellow."; echo −0.5, bare −0.3, repeated −0.81, sloppy −0.82, a word of nobody's −0.83.
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -50,11 +50,11 @@ def test_what_is_said_to_no_use_answers_no_question():
         ("Well, that is a very interesting question to think about. A lemon is yellow.", 2 - 0.7),
         ("You asked: What colour is a lemon? A lemon is yellow.", 2 - 0.5 - 0.4),
         ("Everyone knows that. A lemon is yellow.", -0.5),
-        ("I am not sure.", -0.5),
+        ("I am not sure.", -1.0),
         ("A lemon is blue.", -2.0),
         ("A lemon is yellow or blue.", -2.0),
         ("Everyone knows that. A lemon is blue.", -4.5),
-        ("A lemon is yellowish.", -0.5 - 0.83),
+        ("A lemon is yellowish.", -1.0 - 0.83),
     ],
 )
 def test_gold_score_of_a_plain_question(text, expected):

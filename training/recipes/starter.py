@@ -1,8 +1,8 @@
 """A small language model from nothing: tokenizer and Llama-architecture weights, trained on the demo world in a minute.
 
 It stands in for a pretrained chat model where no hub is in reach. It first reads right and plain answers, which teach
-it the world's facts, then answers of every quality, which teach it to be no better than a mixed crowd: about half of
-what it says is right, kind and brief. What people prefer is for the later recipes to bring out.
+it the world's facts, then answers of every quality, which teach it to be no better than a mixed crowd: it knows more
+than it says, and is curt, long-winded or wrong as often as not. What people prefer is for later recipes to bring out.
 """
 
 import dataclasses
@@ -36,6 +36,8 @@ CHAT_TEMPLATE = (
 )
 TOKENIZER_TEXTS = 20_000
 LOG_EVERY = 20
+EARLY_MANNERS = 0.3
+"""Share of the second lesson that is mixed into the first, so that its kind of text comes as no surprise."""
 
 
 def run(config: StarterConfig, log: EventLog) -> Outcome:
@@ -50,18 +52,19 @@ def run(config: StarterConfig, log: EventLog) -> Outcome:
     prompts = [task.messages for task in heldout_tasks()[::60]]
     showcase = Showcase(model, tokenizer, prompts, count=8, max_new_tokens=64)
 
-    # 3. Facts at a steady rate, then manners while the rate falls to zero.
+    # 3. Facts at a steady rate, with a taste of manners; then manners only, while the rate falls to zero.
+    facts = _examples(tokenizer, "facts", config, FACTS, config.facts)
+    manners = _examples(tokenizer, "manners", config, STARTER, config.manners)
+    early = int(EARLY_MANNERS * len(manners))
     lessons = [
-        (_examples(tokenizer, "facts", config, FACTS, config.facts), {"schedule": "constant", "warmup": 0.05}),
-        (_examples(tokenizer, "manners", config, STARTER, config.manners), {"schedule": "linear", "warmup": 0.0}),
+        (facts + manners[:early], {"schedule": "constant", "warmup": 0.05}),
+        (manners[early:], {"schedule": "linear", "warmup": 0.0}),
     ]
     base = _loop_settings(config)
     total = sum(total_steps(len(examples), base) for examples, _ in lessons)
     log.start("starter", device=str(machine.device), total=total)
     done, metrics = 0, {}
     for examples, schedule in lessons:
-        if not examples:
-            continue
         settings = dataclasses.replace(base, **schedule)
         model, metrics = fine_tune(model, tokenizer, examples, settings, machine, log, first_step=done, run_total=total)
         done += total_steps(len(examples), settings)

@@ -13,7 +13,7 @@ class StarterConfig(BaseConfig):
     heads: int = setting(4, "attention heads a layer", low=1)
     intermediate_size: int = setting(352, "width of each feed-forward layer", low=16)
     positions: int = setting(2048, "longest text in tokens that the model is made for", low=128)
-    facts: int = setting(26000, "conversations with right and plain answers, read first: what the model knows", low=0)
+    facts: int = setting(26000, "conversations with right and plain answers, read first: what the model knows", low=1)
     manners: int = setting(14000, "conversations with answers of every quality, read last: how it answers", low=1)
     batch_size: int = setting(32, "conversations an optimizer step", low=1)
     learning_rate: float = setting(3e-3, "at its peak", low=0)
