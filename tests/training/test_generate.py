@@ -15,7 +15,6 @@ from training.models import load_reward_model, load_tokenizer, save_model
 from training.recipes.evaluate import wins, with_interval
 from training.rewards import RewardModelSource, checked_scores
 
-
 SHIFT = 0.7
 
 
