@@ -10,6 +10,7 @@ import dataclasses
 import math
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ FAST_RATE = 0.02
 """Peak learning rate of single numbers, which at a network's rate would stay where they began."""
 
 
-class Objective(torch.nn.Module):
+class Objective(torch.nn.Module, ABC):
     """What the loop minimises: Σ loss / Σ weight over the examples of an optimizer batch.
 
     Parameters named in `fast` are single numbers on a scale of their own, learned at `FAST_RATE`.
@@ -34,13 +35,13 @@ class Objective(torch.nn.Module):
 
     fast: tuple[str, ...] = ()
 
+    @abstractmethod
     def weight(self, example: Example) -> float:
         """The example's share of the denominator: its tokens, or its weight as a pair."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, batch: Batch) -> tuple[torch.Tensor, dict[str, tuple[torch.Tensor, torch.Tensor | float]]]:
         """The weighted sum of losses, and per further curve a sum and what to divide it by."""
-        raise NotImplementedError
 
 
 class Means:
