@@ -19,7 +19,8 @@ sys.path.insert(0, str(ROOT))
 
 POOL_PROMPTS = 1600
 DEMONSTRATIONS = 600
-ROUND_PROMPTS = 1000
+ROUND_PROMPTS = 1500
+RESPONSES = 3
 HELDOUT_PROMPTS = 250
 SAMPLES = 4
 ANSWER_TOKENS = 64
@@ -27,15 +28,15 @@ ANSWER_TOKENS = 64
 SETTINGS = {
     "sft": {"epochs": 3, "batch_size": 32, "learning_rate": 5e-4},
     "generate": {"max_tokens": ANSWER_TOKENS},
-    "reward": {"epochs": 3, "batch_size": 32, "learning_rate": 3e-4, "heldout": 0.1},
+    "reward": {"epochs": 2, "batch_size": 32, "learning_rate": 5e-4, "heldout": 0.1},
     "rejection": {
-        "samples": 8, "rounds": 1, "epochs": 2, "learning_rate": 3e-4, "max_tokens": ANSWER_TOKENS,
+        "samples": 8, "rounds": 2, "epochs": 2, "learning_rate": 3e-4, "max_tokens": ANSWER_TOKENS,
     },
     "ppo": {
-        "steps": 60, "prompts_per_step": 32, "samples": 4, "beta": 0.05, "learning_rate": 1e-4,
-        "value_learning_rate": 1e-4, "max_tokens": ANSWER_TOKENS,
+        "steps": 60, "prompts_per_step": 32, "samples": 4, "beta": 0.05, "learning_rate": 3e-4,
+        "value_learning_rate": 3e-4, "max_tokens": ANSWER_TOKENS,
     },
-    "dpo": {"epochs": 3, "batch_size": 32, "learning_rate": 1e-4, "beta": 0.1, "heldout": 0.05},
+    "dpo": {"epochs": 2, "batch_size": 32, "learning_rate": 2e-4, "beta": 0.1, "heldout": 0.05},
 }  # fmt: skip
 LEARNERS = ("rejection", "ppo", "dpo")
 
@@ -145,10 +146,12 @@ def supervise(run) -> None:
 
 
 def new_round(project, policy) -> int:
-    """The number of pairs in the queue after the policy has answered prompts of the pool twice."""
+    """The number of pairs in the queue after the policy has answered prompts of the pool."""
     from annotate.runs.rounds import start_round
 
-    opened = start_round(project, policy, user=None, prompts=ROUND_PROMPTS, params=SETTINGS["generate"])
+    opened = start_round(
+        project, policy, user=None, prompts=ROUND_PROMPTS, responses_per_prompt=RESPONSES, params=SETTINGS["generate"]
+    )
     supervise(opened.run)
     return project.comparisons.count()
 

@@ -43,7 +43,7 @@ RECIPES: dict[str, SiteRecipe] = {
         data=(PREFERENCES,),
         base=(POLICY, REWARD),
         makes=REWARD,
-        form={"epochs": 2, "batch_size": 32, "learning_rate": 3e-4, "heldout": "0.1", "seed": 0},
+        form={"epochs": 2, "batch_size": 32, "learning_rate": 5e-4, "heldout": "0.1", "seed": 0},
     ),
     "rejection": SiteRecipe(
         title="Rejection sampling",
@@ -63,15 +63,15 @@ RECIPES: dict[str, SiteRecipe] = {
         data_setting="prompts",
         needs_reward_model=True,
         form={
-            "steps": 60, "prompts_per_step": 32, "samples": 4, "beta": 0.05, "learning_rate": 1e-4,
-            "value_learning_rate": 1e-4, "temperature": 1.0, "max_tokens": 64, "seed": 0,
+            "steps": 60, "prompts_per_step": 32, "samples": 4, "beta": 0.05, "learning_rate": 3e-4,
+            "value_learning_rate": 3e-4, "temperature": 1.0, "max_tokens": 64, "seed": 0,
         },
     ),
     "dpo": SiteRecipe(
         title="DPO",
         purpose="Trains the policy on the judgments directly, without a reward model.",
         data=(PREFERENCES,),
-        form={"epochs": 2, "batch_size": 32, "learning_rate": 5e-5, "beta": 0.1, "heldout": "0.05", "seed": 0},
+        form={"epochs": 2, "batch_size": 32, "learning_rate": 2e-4, "beta": 0.1, "heldout": "0.05", "seed": 0},
     ),
     "generate": SiteRecipe(
         title="New round",
