@@ -5,8 +5,8 @@
 Ours runs through `training.__main__` as the command line does; every run is a process of its own. The floor is the time
 that 6 × (parameters outside the embedding) × (tokens, prompts counted once) operations take at the matrix rate measured
 between the runs: it counts neither the vocabulary's matrix products nor DPO's reference model. "All products" counts
-those too, each as often as the mathematics asks for it. Both sides' threads wait as our command line has it: ones that spin
-for ever measure what else runs on the machine.
+those too, each as often as the mathematics asks for it. Both sides' threads wait as our command line has it: ones that
+spin for ever measure what else runs on the machine.
 """
 
 import argparse
