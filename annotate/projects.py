@@ -14,7 +14,11 @@ from annotate.labeling.locks import lock_project
 from annotate.models import GuidelineVersion, Membership, Project, User
 
 DEFAULT_GUIDELINES = Path(__file__).parent / "labeling" / "guidelines.md"
-SETTINGS = ("name", "description", "judgments_wanted", "lease_seconds", "archived")
+SETTINGS = (
+    "name", "description", "judgments_wanted", "lease_seconds", "archived",
+    "must_acknowledge_guidelines", "qualification_pass", "qualification_questions",
+    "pause_below_gold", "pause_below_seconds", "pause_after", "show_gold_accuracy", "rate_per_hour", "currency",
+)  # fmt: skip
 
 
 def default_guidelines() -> str:
@@ -58,7 +62,7 @@ def start_project(
 
 @transaction.atomic
 def update_project(project: Project, user, **settings) -> Project:
-    """Changes some of name, description, judgments_wanted (of comparisons to come), lease_seconds and archived."""
+    """Changes some of SETTINGS (judgments_wanted of comparisons to come). Raises UserError that names the wrong one."""
     access.require(user, project, access.Role.ADMIN)
     if unknown := settings.keys() - set(SETTINGS):
         raise UserError(f"A project has no setting “{sorted(unknown)[0]}”.", field=sorted(unknown)[0])
@@ -73,14 +77,22 @@ def update_project(project: Project, user, **settings) -> Project:
 
 
 @transaction.atomic
-def set_guidelines(project: Project, user, text: str) -> GuidelineVersion:
-    """A new version of the guidelines, or the present one where the text is the same. Raises UserError if empty."""
+def set_guidelines(project: Project, user, text: str, *, minor: bool = False) -> GuidelineVersion:
+    """A new version of the guidelines, or the present one where the text is the same. Raises UserError if empty.
+
+    Annotators acknowledge it before their next comparison, unless the edit is `minor`: a typo, not another rule.
+    """
     access.require(user, project, access.Role.ADMIN)
     lock_project(project)
     present = current_guidelines(project)
     if present and present.text == _normal(text):
         return present
-    return _new_version(project, user, text)
+    version = _new_version(project, user, text, minor=minor and present is not None)
+    # The first version is read as the guidelines, not as a change of them: its panel opens by itself.
+    if present and not minor:
+        Project.objects.filter(pk=project.pk).update(must_read=version)
+        project.must_read = version
+    return version
 
 
 def current_guidelines(project: Project) -> GuidelineVersion | None:
@@ -143,6 +155,13 @@ def _check(project: Project) -> None:
         raise UserError("A project needs a name.", field="name")
     try:
         project.full_clean(validate_constraints=False)
+        for share in ("qualification_pass", "pause_below_gold"):
+            if (value := getattr(project, share)) is not None and not 0 < value <= 1:
+                raise ValidationError({share: "A share lies above 0 and is at most 1: 0.8 is four of five."})
+        if project.pause_below_seconds is not None and project.pause_below_seconds <= 0:
+            raise ValidationError({"pause_below_seconds": "A median time is more than 0 seconds."})
+        if project.rate_per_hour is not None and project.rate_per_hour < 0:
+            raise ValidationError({"rate_per_hour": "An hour costs nothing or more."})
         if project.lease_seconds < 30:
             raise ValidationError({"lease_seconds": "A lease lasts at least 30 seconds."})
     except ValidationError as error:
@@ -161,9 +180,9 @@ def _normal(text: str) -> str:
     return re.sub(r"\r\n?", "\n", text).strip() + "\n"
 
 
-def _new_version(project: Project, user, text: str) -> GuidelineVersion:
+def _new_version(project: Project, user, text: str, *, minor: bool = False) -> GuidelineVersion:
     text = _normal(text)
     if not text.strip():
         raise UserError("Guidelines need a text: annotators see it beside every pair.", field="text")
     last = project.guideline_versions.order_by("-number").values_list("number", flat=True).first() or 0
-    return GuidelineVersion.objects.create(project=project, number=last + 1, text=text, created_by=user)
+    return GuidelineVersion.objects.create(project=project, number=last + 1, text=text, minor=minor, created_by=user)

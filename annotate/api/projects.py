@@ -49,8 +49,8 @@ class Guidelines(ProjectView):
     @extend_schema(request=serializers.GuidelinesSerializer, responses=serializers.GuidelinesSerializer)
     def put(self, request, slug):
         """A new version, unless the text is the same."""
-        text = self.read(serializers.GuidelinesSerializer)["text"]
-        return self._answer(projects.set_guidelines(self.project, request.user, text))
+        given = self.read(serializers.GuidelinesSerializer)
+        return self._answer(projects.set_guidelines(self.project, request.user, given["text"], minor=given["minor"]))
 
     def _answer(self, version) -> Response:
         if version is None:

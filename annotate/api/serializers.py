@@ -31,12 +31,23 @@ class ProjectSettings(serializers.Serializer):
     judgments_wanted = serializers.IntegerField(required=False, help_text="Of comparisons added from now on.")
     lease_seconds = serializers.IntegerField(required=False)
     archived = serializers.BooleanField(required=False)
+    must_acknowledge_guidelines = serializers.BooleanField(required=False)
+    qualification_pass = serializers.FloatField(required=False, allow_null=True, help_text="null: there is no test.")
+    qualification_questions = serializers.IntegerField(required=False)
+    pause_below_gold = serializers.FloatField(required=False, allow_null=True, help_text="null: nobody is paused.")
+    pause_below_seconds = serializers.FloatField(required=False, allow_null=True)
+    pause_after = serializers.IntegerField(required=False, help_text="Judgments before a threshold counts.")
+    show_gold_accuracy = serializers.BooleanField(required=False)
+    rate_per_hour = serializers.DecimalField(required=False, allow_null=True, max_digits=8, decimal_places=2)
+    currency = serializers.CharField(required=False, allow_blank=True, max_length=8)
 
 
 class GuidelinesSerializer(serializers.ModelSerializer):
+    minor = serializers.BooleanField(required=False, default=False, help_text="A typo: nobody has to acknowledge it.")
+
     class Meta:
         model = GuidelineVersion
-        fields = ("number", "text", "created_at")
+        fields = ("number", "text", "minor", "created_at")
         read_only_fields = ("number", "created_at")
 
 

@@ -28,11 +28,54 @@ class Project(models.Model):
         "annotate.ModelVersion", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     archived = models.BooleanField(default=False)
+    must_acknowledge_guidelines = models.BooleanField(
+        default=True, help_text="Who annotates has to acknowledge changed guidelines before their next comparison."
+    )
+    must_read = models.ForeignKey(
+        "annotate.GuidelineVersion", null=True, editable=False, on_delete=models.SET_NULL, related_name="+",
+        help_text="The newest change of the guidelines that was more than a correction; null before the first change.",
+    )
+    qualification_pass = models.FloatField(
+        null=True, blank=True, help_text="Share of the qualification test that must match; null: there is no test."
+    )
+    qualification_questions = models.PositiveSmallIntegerField(
+        default=10, validators=[MinValueValidator(1)], help_text="How many questions one attempt at the test has."
+    )
+    pause_below_gold = models.FloatField(
+        null=True, blank=True, help_text="Share of matching gold answers below which a person is paused; null: never."
+    )
+    pause_below_seconds = models.FloatField(
+        null=True, blank=True, help_text="Median seconds a judgment below which a person is paused; null: never."
+    )
+    pause_after = models.PositiveSmallIntegerField(
+        default=20, help_text="How many judgments of a person are there before the thresholds count."
+    )
+    show_gold_accuracy = models.BooleanField(
+        default=False, help_text="Annotators see on their own page how many gold questions they matched."
+    )
+    rate_per_hour = models.DecimalField(
+        null=True, blank=True, max_digits=8, decimal_places=2, help_text="What an hour of judging costs; null: unknown."
+    )
+    currency = models.CharField(max_length=8, blank=True, default="USD")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ["name"]
         constraints = [
+            *[
+                models.CheckConstraint(
+                    condition=Q(**{f"{name}__isnull": True}) | Q(**{f"{name}__gt": 0, f"{name}__lte": 1}),
+                    name=f"project_{name}_is_a_share",
+                )
+                for name in ("qualification_pass", "pause_below_gold")
+            ],
+            models.CheckConstraint(
+                condition=Q(pause_below_seconds__isnull=True) | Q(pause_below_seconds__gt=0),
+                name="project_pause_below_some_seconds",
+            ),
+            models.CheckConstraint(
+                condition=Q(rate_per_hour__isnull=True) | Q(rate_per_hour__gte=0), name="project_rate_not_negative"
+            ),
             models.CheckConstraint(
                 condition=Q(judgments_wanted__gte=1) & Q(judgments_wanted__lte=50), name="project_wants_1_to_50"
             ),
@@ -44,19 +87,43 @@ class Project(models.Model):
 
 
 class Membership(models.Model):
-    """The one role of a person in a project."""
+    """The one role of a person in a project, and what keeps them from judging there (see labeling/standing.py)."""
 
     class Role(models.TextChoices):
         ANNOTATOR = "annotator"
         RESEARCHER = "researcher"
         ADMIN = "admin"
 
+    class Pause(models.TextChoices):
+        """Why nothing is handed out to a person until an admin says otherwise."""
+
+        TEST = "test", "Did not pass the qualification test"
+        GOLD = "gold", "Matched too few gold questions"
+        HURRY = "hurry", "Judged very fast"
+        ADMIN = "admin", "Paused by an admin"
+
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=12, choices=Role.choices)
+    acknowledged = models.ForeignKey(
+        "annotate.GuidelineVersion", null=True, on_delete=models.SET_NULL, related_name="+",
+        help_text="The last changed guidelines that they said they had read.",
+    )  # fmt: skip
+    qualified_at = models.DateTimeField(null=True)
+    paused_at = models.DateTimeField(null=True)
+    pause_reason = models.CharField(max_length=12, blank=True, choices=Pause.choices)
+    pause_note = models.TextField(blank=True, help_text="What the admin who paused them wrote to them.")
+    counted_since = models.DateTimeField(
+        null=True, help_text="Earlier answers count neither for the thresholds nor for the test: a pause was lifted."
+    )
 
     class Meta:
         constraints = [
+            models.CheckConstraint(
+                condition=Q(paused_at__isnull=True, pause_reason="")
+                | Q(paused_at__isnull=False, pause_reason__in=["test", "gold", "hurry", "admin"]),
+                name="membership_pause_has_a_reason",
+            ),
             models.UniqueConstraint(fields=["project", "user"], name="membership_one_role_a_project"),
             models.CheckConstraint(
                 condition=Q(role__in=["annotator", "researcher", "admin"]), name="membership_role_known"
@@ -73,6 +140,7 @@ class GuidelineVersion(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="guideline_versions")
     number = models.PositiveIntegerField()
     text = models.TextField()
+    minor = models.BooleanField(default=False, help_text="A correction that nobody has to acknowledge.")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
