@@ -33,7 +33,8 @@ def create_snapshot(project: Project, kind: str, *, votes: str = "majority", use
 
     `votes` is for preferences: "majority" gives a line per comparison with its winner, "all" a line per judgment (see
     annotate/datasets/votes.py); ties make no line and are counted in `facts`. Without a `note`, a snapshot that would
-    be the same as one that is there is not made twice. `user` None is the machine's own administrator.
+    be the same as one that is there is not made twice. Gold questions test people and are in no snapshot. `user` None
+    is the machine's own administrator.
     Raises UserError for an unknown kind or rule, PermissionDenied for anybody but researchers and admins.
     """
     if user is not None:
@@ -95,13 +96,13 @@ def _write(lines: Iterable[Line]) -> tuple[int, str]:
 
 def _preferences(project: Project, votes: str, facts: Facts) -> Iterator[Line]:
     judged = (
-        Comparison.objects.filter(project=project, judgments__isnull=False)
+        Comparison.objects.filter(project=project, judgments__isnull=False, gold__isnull=True)
         .distinct()
         .select_related("prompt", "first", "second")
         .prefetch_related("judgments")
         .order_by("prompt__digest", "id")
     )
-    with_criteria = Judgment.objects.filter(comparison__project=project).exclude(
+    with_criteria = Judgment.objects.filter(comparison__project=project, comparison__gold__isnull=True).exclude(
         helpful=None, truthful=None, harmless=None
     ).exists()  # fmt: skip
 
@@ -129,7 +130,7 @@ def _demonstrations(project: Project) -> Iterator[Line]:
 
 def _comparisons(project: Project) -> Iterator[Line]:
     found = (
-        Comparison.objects.filter(project=project)
+        Comparison.objects.filter(project=project, gold__isnull=True)
         .select_related("prompt", "first", "second")
         .order_by("prompt__digest", "id")
     )

@@ -3,6 +3,7 @@
 from annotate.models.comparison import Comparison, Prompt, Response
 from annotate.models.dataset import Dataset
 from annotate.models.demonstration import Demonstration
+from annotate.models.gold import GoldQuestion
 from annotate.models.judgment import Judgment, Skip
 from annotate.models.model_version import ModelVersion
 from annotate.models.project import GuidelineVersion, Membership, Project
@@ -15,6 +16,7 @@ __all__ = [
     "Comparison",
     "Dataset",
     "Demonstration",
+    "GoldQuestion",
     "GuidelineVersion",
     "Judgment",
     "Membership",

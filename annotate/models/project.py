@@ -6,6 +6,15 @@ from django.db import models
 from django.db.models import Q
 
 
+class QueuePolicy(models.TextChoices):
+    """The order of the queue (annotate/labeling/policies.py)."""
+
+    OLDEST = "oldest", "Oldest first"
+    BREADTH = "breadth", "Fewest judgments first"
+    UNCERTAINTY = "uncertainty", "Most uncertain first"
+    ON_POLICY = "on_policy", "Newest round first"
+
+
 class Project(models.Model):
     """One labeling effort with one loop of models."""
 
@@ -19,6 +28,20 @@ class Project(models.Model):
     )
     lease_seconds = models.PositiveIntegerField(
         default=1800, help_text="How long a comparison stays reserved for the person who has it open."
+    )
+    queue_policy = models.CharField(
+        max_length=12, choices=QueuePolicy.choices, default=QueuePolicy.OLDEST,
+        help_text="Which comparison an annotator gets next.",
+    )
+    random_share = models.FloatField(
+        default=0.1,
+        validators=[MinValueValidator(0), MaxValueValidator(1)],
+        help_text="Share of the comparisons that are drawn uniformly at random instead.",
+    )
+    gold_share = models.FloatField(
+        default=0,
+        validators=[MinValueValidator(0), MaxValueValidator(0.5)],
+        help_text="Share of gold questions among what an annotator gets.",
     )
     policy = models.ForeignKey(
         "annotate.ModelVersion", null=True, blank=True, on_delete=models.SET_NULL, related_name="+",
@@ -80,6 +103,16 @@ class Project(models.Model):
                 condition=Q(judgments_wanted__gte=1) & Q(judgments_wanted__lte=50), name="project_wants_1_to_50"
             ),
             models.CheckConstraint(condition=Q(lease_seconds__gte=30), name="project_lease_at_least_30_s"),
+            models.CheckConstraint(
+                condition=Q(queue_policy__in=["oldest", "breadth", "uncertainty", "on_policy"]),
+                name="project_queue_policy_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(random_share__gte=0) & Q(random_share__lte=1), name="project_random_share_0_to_1"
+            ),
+            models.CheckConstraint(
+                condition=Q(gold_share__gte=0) & Q(gold_share__lte=0.5), name="project_gold_share_0_to_half"
+            ),
         ]
 
     def __str__(self):

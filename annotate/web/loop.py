@@ -44,7 +44,9 @@ def loop_of(project: Project, *, manages: bool) -> Loop:
     slots = Slot.objects.filter(project=project).aggregate(
         wanted=Count("id"), done=Count("id", filter=Q(free_from__isnull=True))
     )
-    judgments = Judgment.objects.filter(comparison__project=project, winner__isnull=False).count()
+    judgments = Judgment.objects.filter(
+        comparison__project=project, comparison__gold__isnull=True, winner__isnull=False
+    ).count()
     prompts = project.prompts.filter(in_pool=True).count()
     newest_round = project.rounds.select_related("policy", "run").first()
     # "running" sorts behind "queued": what is under way goes before what waits.

@@ -78,7 +78,9 @@ def _missing(project: Project, offer: SiteRecipe) -> list[dict]:
     has_rows = {
         Dataset.Kind.PROMPTS: project.prompts.filter(in_pool=True),
         Dataset.Kind.DEMONSTRATIONS: project.prompts.filter(demonstrations__isnull=False),
-        Dataset.Kind.PREFERENCES: Judgment.objects.filter(comparison__project=project, winner__isnull=False),
+        Dataset.Kind.PREFERENCES: Judgment.objects.filter(
+            comparison__project=project, comparison__gold__isnull=True, winner__isnull=False
+        ),
     }[usual].exists()
     if not has_rows and not project.datasets.filter(kind__in=offer.data, rows__gt=0).exists():
         needs.append(need(launch.WHAT_IS_MISSING[usual], "Upload data", "data"))

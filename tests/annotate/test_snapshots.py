@@ -17,7 +17,7 @@ from annotate.datasets.snapshots import create_snapshot, rows
 from annotate.errors import UserError
 from annotate.labeling.queue import reserve_next
 from annotate.labeling.submit import submit_judgment
-from annotate.models import Judgment
+from annotate.models import GoldQuestion, Judgment
 from annotate.models.judgment import Rating
 from annotate.projects import start_project
 from training.records import read_records
@@ -267,3 +267,14 @@ def test_the_command_writes_the_file(project, pairs, vote, tmp_path, capsys):
         call_command("export", "nowhere", "--kind", "preferences", "--out", str(out))
     with pytest.raises(CommandError, match="cannot be written"):
         call_command("export", "kind", "--kind", "preferences", "--out", str(tmp_path / "no" / "folder.jsonl"))
+
+
+def test_gold_questions_are_in_no_snapshot(project, pairs, vote):
+    hidden, test, ordinary = pairs(3)
+    for comparison in (hidden, test, ordinary):
+        vote(comparison, "first")
+    GoldQuestion.objects.create(comparison=hidden, expected=hidden.first)
+    GoldQuestion.objects.create(comparison=test, expected=None, purpose="qualification", active=False)
+    for kind, votes in (("preferences", "majority"), ("preferences", "all"), ("comparisons", "majority")):
+        (line,) = rows(create_snapshot(project, kind, votes=votes))
+        assert line["prompt"] == ordinary.prompt.messages
