@@ -36,6 +36,8 @@ urlpatterns = [
     path("login/", account.login, name="login"),
     path("logout/", account.logout, name="logout"),
     path("password/", account.password, name="password"),
+    path("account/", account.account, name="account"),
+    path("account/keys/", account.change_keys, name="account_keys"),
     path("projects/new/", projects.new, name="project_new"),
     path("p/<slug:slug>/", include(project_urls)),
     path("api/", include("annotate.api.urls")),

@@ -1,7 +1,6 @@
-// The labeling page: keys, drafts, the guidelines panel, the reservation, and what to do when a request fails.
+// The labeling page: actions, drafts, the guidelines panel, the reservation, and what to do when a request fails.
 // Everything here is convenience: the page works without it.
 (() => {
-  const RATING_KEYS = new Set(["1", "2", "3", "4"]);
   const SLOW_AFTER_MS = 300;
   const SIGNED_OUT = "Not saved: you have been signed out. Sign in again in another tab, then try again.";
 
@@ -70,7 +69,7 @@
     saveDraft();
   });
 
-  // ---- keys --------------------------------------------------------------------------------------------------
+  // ---- keys: keys.js says which action a key means --------------------------------------------------------------
   function isWriting(element) {
     return element.matches("textarea, select, input:not([type=radio], [type=checkbox])");
   }
@@ -80,32 +79,38 @@
     if (form && !form.classList.contains("htmx-request")) form.requestSubmit(form.querySelector(".actions > .primary"));
   }
 
-  document.addEventListener("keydown", (event) => {
-    const target = event.target;
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && target.form === judge()) {
-      event.preventDefault();
-      return submitJudgment();
-    }
-    if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || !judge()) return;
-    if (event.key === "Escape" && isWriting(target)) return target.blur();
-    if (isWriting(target)) return;
-    const skip = document.querySelector(".skip");
+  function rate(value) {
+    const radio = judge().querySelector(`[name=rating][value="${value}"]`);
+    radio.checked = true;
+    radio.focus({ preventScroll: true });
+    saveDraft();
+  }
 
-    if (RATING_KEYS.has(event.key) && !skip.contains(target)) {
-      const radio = judge().querySelector(`[name=rating][value="${event.key}"]`);
-      radio.checked = true;
-      radio.focus({ preventScroll: true });
-      saveDraft();
-    } else if (event.key === "s" || event.key === "S") {
-      skip.open = !skip.open;
-      if (skip.open) skip.querySelector("[name=reason]").focus();
-    } else if (event.key === "g" || event.key === "G") {
-      togglePanel();
-    } else if (event.key === "Enter" && !skip.contains(target) && !target.closest("a, button, summary")) {
+  function toggleSkip() {
+    const skip = document.querySelector(".skip");
+    skip.open = !skip.open;
+    if (skip.open) skip.querySelector("[name=reason]").focus();
+  }
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.form === judge()) {
+      event.preventDefault();
       submitJudgment();
-    } else {
-      return;
+    } else if (event.key === "Escape" && isWriting(event.target)) {
+      event.target.blur();
     }
+  });
+
+  document.addEventListener("action", (event) => {
+    const { name, target } = event.detail;
+    if (!judge()) return;
+    const inSkip = document.querySelector(".skip").contains(target);
+    if (name.startsWith("rate_") && !inSkip) rate(name.slice("rate_".length));
+    else if (name === "submit" && !inSkip) submitJudgment();
+    else if (name === "skip") toggleSkip();
+    else if (name === "note") judge().querySelector("[name=note]").focus();
+    else if (name === "guidelines") togglePanel();
+    else return;
     event.preventDefault();
   });
 
