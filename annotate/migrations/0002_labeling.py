@@ -126,6 +126,16 @@ class Migration(migrations.Migration):
             name='show_gold_accuracy',
             field=models.BooleanField(default=False, help_text='Annotators see on their own page how many gold questions they matched.'),
         ),
+        migrations.AddField(
+            model_name='user',
+            name='keys',
+            field=models.JSONField(blank=True, default=dict),
+        ),
+        migrations.AddField(
+            model_name='user',
+            name='language',
+            field=models.CharField(blank=True, max_length=12),
+        ),
         migrations.AddConstraint(
             model_name='membership',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('pause_reason', ''), ('paused_at__isnull', True)), models.Q(('pause_reason__in', ['test', 'gold', 'hurry', 'admin']), ('paused_at__isnull', False)), _connector='OR'), name='membership_pause_has_a_reason'),
