@@ -1,10 +1,13 @@
 """The one Markdown renderer of the site: what people and models wrote, made safe to show.
 
 Raw HTML is shown as text, never interpreted; images are never fetched, so that nobody learns who reads what; the result
-is sanitised a second time with an allowlist, so that a mistake in the first step stays harmless.
+is sanitised a second time with an allowlist, so that a mistake in the first step stays harmless. A link says where it
+leads and opens beside the page, so that nobody leaves a pair by accident.
 """
 
 import re
+from functools import lru_cache
+from urllib.parse import urlsplit
 
 import nh3
 from django.utils.safestring import SafeString
@@ -14,6 +17,11 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from annotate.web import mathematics
+
+# Stored with each judgment: raise it whenever the same text would look different from before.
+RENDERER_VERSION = 2
+
 # A response's own headings stand below the page's (h1 the page, h2 the response).
 HEADING_OFFSET = 2
 # Highlighting is quadratic for some lexers; nobody reads that much code in one block anyway.
@@ -21,7 +29,7 @@ HIGHLIGHT_LIMIT = 20_000
 
 TAGS = {
     "p", "br", "hr", "h3", "h4", "h5", "h6", "strong", "em", "s", "blockquote", "ul", "ol", "li",
-    "a", "code", "pre", "span", "div", "table", "thead", "tbody", "tr", "th", "td",
+    "a", "code", "pre", "span", "div", "table", "thead", "tbody", "tr", "th", "td", *mathematics.ELEMENTS,
 }  # fmt: skip
 ATTRIBUTES = {
     "a": {"href", "title"},
@@ -30,10 +38,18 @@ ATTRIBUTES = {
     "span": {"class"},
     "th": {"class"},
     "td": {"class"},
+    "code": {"class"},
+    **{element: mathematics.ATTRIBUTES | {"class"} for element in mathematics.ELEMENTS},
 }
 ALIGNMENTS = {"left", "center", "right"}
 CODE_CLASS = re.compile(r"[a-z][a-z0-9]{0,3}\Z")
-LAYOUT_CLASSES = {"highlight", "table-scroll", "blocked-image", *(f"align-{side}" for side in ALIGNMENTS)}
+LAYOUT_CLASSES = {
+    "highlight", "table-scroll", "blocked-image", "link-target", "math-scroll", "math-source", "math-boxed",
+    *(f"align-{side}" for side in ALIGNMENTS),
+}  # fmt: skip
+# How many rendered texts a process keeps, and how long one may be to be kept: every text of a pair is asked for by
+# several people, and again in their history.
+CACHED_TEXTS, CACHED_LENGTH = 2048, 20_000
 
 
 def _highlighted(code: str, language: str, _attrs: str) -> str:
@@ -51,8 +67,33 @@ def _render_image(_renderer, tokens, index, _options, _env) -> str:
     """An image becomes a link that says what it is: the browser of a reader never fetches it by itself."""
     token = tokens[index]
     label = nh3.clean_text(token.content or "no description")
-    source = nh3.clean_text(str(token.attrGet("src") or ""))
-    return f'<a href="{source}"><span class="blocked-image">Image not loaded: {label}</span></a>'
+    source = str(token.attrGet("src") or "")
+    return (
+        f'<a href="{nh3.clean_text(source)}"><span class="blocked-image">Image not loaded: {label}</span></a>'
+        f"{_target(source)}"
+    )
+
+
+def _target(address: str) -> str:
+    """Where a link leads, to be shown behind words that do not say it."""
+    try:
+        host = urlsplit(address).hostname or address.removeprefix("mailto:")
+    except ValueError:
+        host = address
+    return f' <span class="link-target">({nh3.clean_text(host)})</span>'
+
+
+def _render_link_close(renderer, tokens, index, options, env) -> str:
+    """Behind the words of a link stands its host, unless the words are the address itself."""
+    level, words = tokens[index].level, []
+    for token in reversed(tokens[:index]):
+        if token.type == "link_open" and token.level == level:
+            address = str(token.attrGet("href") or "")
+            told = "".join(reversed(words)).strip()
+            same = told and told.rstrip("/") in {address.rstrip("/"), address.split("//", 1)[-1].rstrip("/")}
+            return "</a>" + ("" if same or address == f"mailto:{told}" else _target(address))
+        words.append(token.content)
+    return "</a>"
 
 
 def _render_heading(renderer, tokens, index, options, env) -> str:
@@ -82,9 +123,10 @@ def _keep_attribute(_tag: str, attribute: str, value: str) -> str | None:
 def _build(breaks: bool) -> MarkdownIt:
     markdown = MarkdownIt(
         "commonmark", {"html": False, "linkify": True, "breaks": breaks, "highlight": _highlighted}
-    ).enable(["table", "strikethrough", "linkify"])
+    ).enable(["table", "strikethrough", "linkify"]).use(mathematics.mathematics)
     for name, rule in {
         "image": _render_image,
+        "link_close": _render_link_close,
         "heading_open": _render_heading,
         "heading_close": _render_heading,
         "th_open": _render_cell_open,
@@ -102,6 +144,10 @@ _CHAT, _DOCUMENT = _build(breaks=True), _build(breaks=False)
 
 def render_markdown(text: str, *, document: bool = False) -> SafeString:
     """`text` as HTML that is safe to put into a page: this is the only place that may say so."""
+    return (_cached if len(text) <= CACHED_LENGTH else _render)(text, document)
+
+
+def _render(text: str, document: bool) -> SafeString:
     html = nh3.clean(
         (_DOCUMENT if document else _CHAT).render(text),
         tags=TAGS,
@@ -114,3 +160,6 @@ def render_markdown(text: str, *, document: bool = False) -> SafeString:
         link_rel="noopener noreferrer nofollow",
     )
     return SafeString(html)
+
+
+_cached = lru_cache(CACHED_TEXTS)(_render)

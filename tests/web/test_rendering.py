@@ -1,10 +1,12 @@
 """The Markdown renderer: what it shows, and what it refuses."""
 
 import re
+import time
 
 import pytest
 
-from annotate.web.rendering import HIGHLIGHT_LIMIT, render_markdown
+from annotate.web.mathematics import ATTRIBUTES
+from annotate.web.rendering import CACHED_LENGTH, HIGHLIGHT_LIMIT, _cached, render_markdown
 
 ATTACKS = [
     "<script>alert(1)</script>",
@@ -37,11 +39,22 @@ ATTACKS = [
     "<input autofocus onfocus=alert(1)>",
     "<!-- --><script>alert(1)</script>",
     "\x00<scr\x00ipt>alert(1)</script>",
+    r"$\text{<script>alert(1)</script>}$",
+    r"$\text{<img src=x onerror=alert(1)>}$",
+    r"$\href{javascript:alert(1)}{x}$",
+    r"$$\text{</mtext></math><script>alert(1)</script>}$$",
+    r"$\style{background:url(//evil.example)}{x}$",
+    r"$\class{evil\" onclick=\"alert(1)}{x}$",
+    r"$\color{red\" onclick=\"alert(1)}{x}$",
+    r"\[\text{<style><!--</style><img src=x onerror=alert(1)>}\]",
+    r"\(\mathord{<annotation-xml encoding='text/html'><script>alert(1)</script>}\)",
+    "[x](http://[evil/)",
+    "[![x](http://evil.example/p.png)](javascript:alert(1))",
 ]
 ALLOWED = re.compile(
-    r"</?(p|br|hr|h[3-6]|strong|em|s|blockquote|ul|ol|li|a|code|pre|span|div|table|thead|tbody|tr|th|td)\b[^<>]*>"
+    r"</?(p|br|hr|h[3-6]|strong|em|s|blockquote|ul|ol|li|a|code|pre|span|div|table|thead|tbody|tr|th|td|math|m[a-z]+)\b[^<>]*>"
 )
-ALLOWED_ATTRIBUTES = {"href", "title", "target", "rel", "class", "tabindex", "start"}
+ALLOWED_ATTRIBUTES = {"href", "title", "target", "rel", "class", "tabindex", "start"} | ATTRIBUTES
 
 
 @pytest.mark.parametrize("text", ATTACKS)
@@ -104,3 +117,66 @@ def test_tables_align_by_class_and_scroll_by_themselves():
 def test_a_new_line_is_kept_in_a_chat_and_flows_in_a_document():
     assert render_markdown("one\ntwo") == "<p>one<br>\ntwo</p>\n"
     assert render_markdown("one\ntwo", document=True) == "<p>one\ntwo</p>\n"
+
+
+def test_a_link_says_where_it_leads_unless_its_words_do():
+    html = render_markdown("[the bank](https://evil.example/a)")
+    assert 'the bank</a> <span class="link-target">(evil.example)</span>' in html
+    assert "(evil.example)" in render_markdown("[https://bank.example](https://evil.example)")
+    for text in ("https://a.example/a", "<https://a.example/a>", "[a.example/a](https://a.example/a)", "a.example"):
+        assert "link-target" not in render_markdown(text)
+    assert "(img.example)" in render_markdown("![a chart](https://img.example/c.png)")
+
+
+@pytest.mark.parametrize(
+    ("text", "display"),
+    [("so $x^2$.", "inline"), (r"so \(x^2\).", "inline"), ("so $$x^2$$.", "block"), (r"\[x^2\]", "block"),
+     ("$$\nx^2\n$$", "block"), ("- one\n- $$\n  x^2\n  $$", "block"), ("> \\[ x^2\n> \\]", "block")],
+)  # fmt: skip
+def test_formulas_become_mathml(text, display):
+    html = render_markdown(text)
+    assert f'<math display="{display}"><mrow><msup><mi>x</mi><mn>2</mn></msup></mrow></math>' in html
+    assert "$" not in html
+
+
+def test_a_line_within_a_formula_begins_no_list():
+    html = render_markdown("\\[\na\n+ b\n- c\n= d\n\\]")
+    assert "<ul>" not in html
+    assert html.count("<mi>") == 4
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["costs $5 and $7", "US$5 and CA$7", "from $5-$7", "$HOME/$USER", "$5 or maybe 7$", "a $ b $ c", "$$", "100$",
+     "`$x$`", r"\$5 and \$6", "pay $3.50/$4.20 today"],
+)  # fmt: skip
+def test_dollars_in_prose_are_left_alone(text):
+    html = render_markdown(text)
+    assert "<math" not in html
+    assert "math-source" not in html
+    assert html.count("$") == text.count("$")
+
+
+@pytest.mark.parametrize("source", [r"\frac{1}", r"\nosuchcommand{x}", r"x^2^3", r"\left( x", "{", "^_"])
+def test_broken_latex_shows_its_source(source):
+    assert render_markdown(f"$${source}$$") == (
+        f'<div class="math-scroll"><code class="math-source">$${source}$$</code></div>\n'
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["$" * 50_000, "\\(" * 25_000, "$$\na\n" * 5000, "$" + "{" * 3900 + "$", "$a" * 20_000]
+)
+def test_no_text_takes_long(text):
+    begin = time.perf_counter()
+    render_markdown(text)
+    assert time.perf_counter() - begin < 5
+
+
+def test_what_was_rendered_is_kept_but_not_what_is_huge():
+    _cached.cache_clear()
+    for _ in range(3):
+        render_markdown("kept")
+        render_markdown("x" * (CACHED_LENGTH + 1))
+    assert (_cached.cache_info().hits, _cached.cache_info().currsize) == (2, 1)
+    assert render_markdown("one\ntwo") != render_markdown("one\ntwo", document=True)
