@@ -14,11 +14,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotate.labeling.locks import lock_project
-from annotate.models import Comparison, ModelVersion, Project, Prompt, Response, Round, Slot
+from annotate.models import Candidate, Comparison, ModelVersion, Project, Prompt, Response, Round, Slot
 from annotate.models.comparison import text_digest
+from annotate.models.judgment import MOST_RESPONSES
 
 # Values per SELECT … IN: well below what a statement may carry on any database.
 BATCH = 5000
+# With fewer there are as few pairs, and a pair is the clearer question.
+FEWEST_RANKED = 4
 
 Row = TypeVar("Row")
 
@@ -47,6 +50,14 @@ class NewPair:
 
     one: Response
     other: Response
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class NewRanking:
+    """Four to nine responses to one prompt that are ranked at once, in any order."""
+
+    responses: tuple[Response, ...]
     group: str = ""
 
 
@@ -123,11 +134,65 @@ def add_comparisons(
     return Added([found[key] for key in keys], len(created))
 
 
+@transaction.atomic
+def add_rankings(
+    project: Project, rankings: Sequence[NewRanking], *, wanted: int | None = None, round: Round | None = None
+) -> Added[Comparison]:
+    """As `add_comparisons`, for rankings. Raises ValueError for too few or too many responses, or of two prompts."""
+    lock_project(project)
+    wanted = project.judgments_wanted if wanted is None else wanted
+    new = {}
+    digests = []
+    for ranking in rankings:
+        ordered = sorted(set(ranking.responses), key=lambda response: response.pk)
+        if not FEWEST_RANKED <= len(ordered) <= MOST_RESPONSES:
+            raise ValueError(f"a ranking is of {FEWEST_RANKED} to {MOST_RESPONSES} responses, not of {len(ordered)}")
+        if len({response.prompt_id for response in ordered}) > 1:
+            raise ValueError("a ranking is of responses to the same prompt")
+        digests.append(text_digest([response.pk for response in ordered]))
+        new[digests[-1]] = (ordered, ranking.group)
+    found = {
+        comparison.ranking_digest: comparison
+        for batch in batches(new)
+        for comparison in Comparison.objects.filter(ranking_digest__in=batch)
+    }
+    created = Comparison.objects.bulk_create(
+        Comparison(
+            project=project, prompt_id=responses[0].prompt_id, kind=Comparison.Kind.RANKING, ranking_digest=digest,
+            group=group, judgments_wanted=wanted, round=round,
+        )
+        for digest, (responses, group) in new.items() if digest not in found
+    )  # fmt: skip
+    Candidate.objects.bulk_create(
+        Candidate(comparison=comparison, number=number, response=response)
+        for comparison in created
+        for number, response in enumerate(new[comparison.ranking_digest][0])
+    )
+    _add_slots(project, created)
+    found |= {comparison.ranking_digest: comparison for comparison in created}
+    return Added([found[digest] for digest in digests], len(created))
+
+
+def ranking_of(responses: Iterable[Response], group: str = "") -> NewRanking | None:
+    """All responses of different texts as one ranking; None where they are too few or too many for one."""
+    distinct = different(responses)
+    if FEWEST_RANKED <= len(distinct) <= MOST_RESPONSES:
+        return NewRanking(tuple(distinct), group)
+    return None
+
+
 def pairs_of(responses: Iterable[Response], group: str = "") -> Iterator[NewPair]:
-    """Every pair of responses whose texts differ; of several with the same text, the first stands for all."""
-    distinct = {response.digest: response for response in reversed(list(responses))}
-    for one, other in itertools.combinations(reversed(list(distinct.values())), 2):
+    """Every pair of responses whose texts differ."""
+    for one, other in itertools.combinations(different(responses), 2):
         yield NewPair(one, other, group)
+
+
+def different(responses: Iterable[Response]) -> list[Response]:
+    """Those whose texts differ; of several with the same text, the first stands for all."""
+    distinct: dict[str, Response] = {}
+    for response in responses:
+        distinct.setdefault(response.digest, response)
+    return list(distinct.values())
 
 
 def batches(values: Iterable) -> Iterator[list]:

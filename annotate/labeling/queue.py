@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from annotate.errors import UserError
 from annotate.labeling.locks import lock_annotator
-from annotate.models import Judgment, Project, Reservation, Skip, Slot
+from annotate.models import Comparison, Judgment, Project, Reservation, Skip, Slot
 
 # The pair being read and the one that is ready behind it.
 MOST_HELD = 2
@@ -130,7 +130,7 @@ def _reserve_free(project, user, held, now, rng, *, shown: bool) -> Reservation 
         taken = Slot.objects.filter(pk=slot.pk, free_from=queued_at).update(free_from=slot.free_from, holder=user)
         if taken:
             return Reservation.objects.create(
-                project=project, slot=slot, annotator=user, swapped=rng.random() < 0.5,
+                project=project, slot=slot, annotator=user, **_drawn_order(slot.comparison, rng),
                 reserved_at=now, shown_at=now if shown else None, queued_at=queued_at,
             )  # fmt: skip
     return None
@@ -153,6 +153,14 @@ def for_person(slots: QuerySet[Slot], user) -> QuerySet[Slot]:
     """Those of `slots` whose comparison `user` has neither judged nor skipped."""
     same = Q(comparison=OuterRef("comparison"), annotator=user)
     return slots.filter(~Exists(Judgment.objects.filter(same)), ~Exists(Skip.objects.filter(same)))
+
+
+def _drawn_order(comparison: Comparison, rng: random.Random) -> dict:
+    """The order in which the responses are shown, every order as likely as every other."""
+    if not comparison.is_ranking:
+        return {"swapped": rng.random() < 0.5}
+    count = len(comparison.responses)
+    return {"swapped": False, "order": "".join(map(str, rng.sample(range(count), count)))}
 
 
 def _lease_end(project: Project, now: datetime) -> datetime:

@@ -1,45 +1,43 @@
 """Judgments and skips: stored once, whenever and however often they are sent."""
 
+import math
 import uuid
 from datetime import datetime
 
 from django.db import connection, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotate.errors import UserError
 from annotate.labeling.locks import lock_annotator
 from annotate.labeling.queue import give_back, reservation_of
-from annotate.models import GuidelineVersion, Judgment, Reservation, Skip, Slot
-from annotate.models.judgment import Criterion, Rating
-
-LONGEST_NOTE = 5000
+from annotate.labeling.verdict import LONGEST_NOTE, read_text, read_verdict
+from annotate.models import Assessment, GuidelineVersion, Judgment, Reservation, Skip, Slot
 
 
 @transaction.atomic
 def submit_judgment(
     user,
     key: str | uuid.UUID,
-    rating: int,
+    rating: int | None = None,
     *,
-    helpful: int | None = None,
-    truthful: int | None = None,
-    harmless: int | None = None,
-    note: str = "",
+    renderer: int | None = None,
+    active_seconds: float | str | None = None,
     now: datetime | None = None,
+    **said,
 ) -> Judgment:
-    """Stores the verdict of `user` on the pair that was reserved for them under `key`.
+    """Stores the verdict of `user` on the comparison that was reserved for them under `key`.
 
+    `said` is what `read_verdict` takes besides the rating: ranks, criteria, scores, flags, confidence, note, edit.
     The same key twice gives the same row, and so does a second reservation of the same pair. After the lease the
     judgment uses up the slot if it is still free, else another free slot of the comparison, and without one it is kept
     as an extra (`slot` is None). A pair skipped before counts as judged now.
     Raises UserError for an unknown key or value, PermissionDenied for a person who may not label here any more.
     """
     now = now or timezone.now()
-    rating = _rating(rating)
-    criteria = {"helpful": helpful, "truthful": truthful, "harmless": harmless}
-    criteria = {name: _criterion(name, value) for name, value in criteria.items()}
-    note = _note(note)
     reservation = reservation_of(key, user)
+    shown = reservation.shown
+    verdict = read_verdict(reservation.project, shown, rating=rating, **said)
     lock_annotator(user, reservation.project)
 
     comparison = reservation.comparison
@@ -47,23 +45,23 @@ def submit_judgment(
         return earlier
     Skip.objects.filter(comparison=comparison, annotator=user).delete()
     shown_at = reservation.shown_at or reservation.reserved_at
-    left, right = reservation.left, reservation.right
-    return Judgment.objects.create(
+    seconds = max(0.0, (now - shown_at).total_seconds())
+    judgment = Judgment.objects.create(
         comparison=comparison,
         annotator=user,
         slot=_use_up_slot(reservation, user, now),
         reservation=reservation,
-        left=left,
-        right=right,
-        rating=rating,
-        winner=left if rating in {Rating.A_BETTER, Rating.A_SLIGHTLY_BETTER} else right,
-        note=note,
         guideline=_guideline_at(reservation.project, shown_at),
+        renderer=renderer,
         shown_at=shown_at,
-        seconds=max(0.0, (now - shown_at).total_seconds()),
+        seconds=seconds,
+        active_seconds=_within(active_seconds, seconds),
         created_at=now,
-        **criteria,
+        **verdict.columns(shown),
     )
+    if assessments := verdict.assessments(judgment, shown):
+        Assessment.objects.bulk_create(assessments)
+    return judgment
 
 
 @transaction.atomic
@@ -74,16 +72,16 @@ def skip_comparison(user, key: str | uuid.UUID, reason: str, note: str = "", *, 
     """
     now = now or timezone.now()
     if reason not in Skip.Reason.values:
-        raise UserError("Please choose a reason for skipping.", field="reason")
-    note = _note(note)
+        raise UserError(_("Please choose a reason for skipping."), field="reason")
+    note = read_text(note, LONGEST_NOTE, "note", _("A note"))
     reservation = reservation_of(key, user)
     lock_annotator(user, reservation.project)
 
     comparison = reservation.comparison
     if Judgment.objects.filter(comparison=comparison, annotator=user).exists():
-        raise UserError("You have judged this pair already, so it cannot be skipped.", field="key")
+        raise UserError(_("You have judged this pair already, so it cannot be skipped."), field="key")
     give_back(reservation, user, now)
-    skip, _ = Skip.objects.get_or_create(
+    skip, _created = Skip.objects.get_or_create(
         comparison=comparison, annotator=user, defaults={"reason": reason, "note": note, "created_at": now}
     )
     return skip
@@ -109,30 +107,12 @@ def _guideline_at(project, moment: datetime) -> GuidelineVersion | None:
     return GuidelineVersion.objects.filter(project=project, created_at__lte=moment).order_by("-number").first()
 
 
-def _rating(value) -> int:
+def _within(active: float | str | None, seconds: float) -> float | None:
+    """What the page measured, never more than what passed here; a clock that cannot be read costs nobody a judgment."""
     try:
-        rating = int(value)
+        measured = float(active) if active not in (None, "") else None
     except (TypeError, ValueError):
-        rating = Rating.EQUAL
-    if rating not in {*Rating.values} - {Rating.EQUAL}:
-        raise UserError("Please choose one of the four ratings.", field="rating")
-    return rating
-
-
-def _criterion(name: str, value) -> int | None:
-    if value is None or value == "":
         return None
-    try:
-        verdict = int(value)
-    except (TypeError, ValueError):
-        verdict = None
-    if verdict not in Criterion.values:
-        raise UserError(f"“{name.capitalize()}” takes 1 (A), 0 (equal), -1 (B), or nothing.", field=name)
-    return verdict
-
-
-def _note(note: str) -> str:
-    note = note.strip()
-    if len(note) > LONGEST_NOTE:
-        raise UserError(f"A note has at most {LONGEST_NOTE} characters; this one has {len(note)}.", field="note")
-    return note
+    if measured is None or not math.isfinite(measured):
+        return None
+    return min(max(0.0, measured), seconds)

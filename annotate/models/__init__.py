@@ -1,10 +1,10 @@
 """The tables. One file a noun; every invariant a database constraint."""
 
-from annotate.models.comparison import Comparison, Prompt, Response
+from annotate.models.comparison import Candidate, Comparison, Prompt, Response
 from annotate.models.dataset import Dataset
 from annotate.models.demonstration import Demonstration
 from annotate.models.gold import GoldQuestion
-from annotate.models.judgment import Judgment, Skip
+from annotate.models.judgment import Assessment, Judgment, JudgmentVersion, Skip
 from annotate.models.model_version import ModelVersion
 from annotate.models.project import GuidelineVersion, Membership, Project
 from annotate.models.round import Round
@@ -13,12 +13,15 @@ from annotate.models.slot import Reservation, Slot
 from annotate.models.user import User
 
 __all__ = [
+    "Assessment",
+    "Candidate",
     "Comparison",
     "Dataset",
     "Demonstration",
     "GoldQuestion",
     "GuidelineVersion",
     "Judgment",
+    "JudgmentVersion",
     "Membership",
     "ModelVersion",
     "Project",

@@ -1,10 +1,14 @@
-"""What is judged: a prompt, its responses, and a comparison of two of them."""
+"""What is judged: a prompt, its responses, and a comparison of two of them or a ranking of more."""
 
 import hashlib
 import json
+from functools import cached_property
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from annotate.models.judgment import MOST_RESPONSES
 
 
 def text_digest(value) -> str:
@@ -53,16 +57,23 @@ class Response(models.Model):
 
 
 class Comparison(models.Model):
-    """Two responses to one prompt that people are asked to compare.
+    """Two responses to one prompt that people are asked to compare, or four to nine that they rank.
 
-    All pairs of a prompt stay on one side of a split into train and held-out data; those of a `group` as well, where
+    A pair has its `first` and its `second`; a ranking has its candidates. All pairs of a prompt stay on one side of a split into train and held-out data; those of a `group` as well, where
     one is given: a debate or a document that several prompts share.
     """
 
+    class Kind(models.TextChoices):
+        PAIR = "pair", _("Pair")
+        RANKING = "ranking", _("Ranking")
+
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="comparisons")
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="comparisons")
-    first = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="+")
-    second = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=8, choices=Kind.choices, default=Kind.PAIR)
+    first = models.ForeignKey(Response, null=True, on_delete=models.CASCADE, related_name="+")
+    second = models.ForeignKey(Response, null=True, on_delete=models.CASCADE, related_name="+")
+    # Of a ranking: the digest of its candidates' ids, so that the same responses are ranked as one comparison.
+    ranking_digest = models.CharField(max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
     group = models.CharField(max_length=200, blank=True)
     judgments_wanted = models.PositiveSmallIntegerField()
     round = models.ForeignKey(
@@ -73,6 +84,11 @@ class Comparison(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [
+            models.CheckConstraint(
+                condition=Q(kind="pair", first__isnull=False, second__isnull=False, ranking_digest__isnull=True)
+                | Q(kind="ranking", first__isnull=True, second__isnull=True, ranking_digest__isnull=False),
+                name="comparison_is_a_pair_or_a_ranking",
+            ),
             models.CheckConstraint(condition=~Q(first=F("second")), name="comparison_of_two_different_responses"),
             # The service stores the lower id first, so a pair cannot stand twice with its sides exchanged.
             models.CheckConstraint(condition=Q(first__lt=F("second")), name="comparison_lower_response_first"),
@@ -84,3 +100,42 @@ class Comparison(models.Model):
 
     def __str__(self):
         return f"comparison {self.pk}"
+
+    @property
+    def is_ranking(self) -> bool:
+        return self.kind == self.Kind.RANKING
+
+    @cached_property
+    def responses(self) -> list[Response]:
+        """All of them, in the comparison's own order: never the order in which somebody sees them."""
+        if self.is_ranking:
+            return [candidate.response for candidate in self.candidates.all()]
+        return [self.first, self.second]
+
+
+class CandidateManager(models.Manager):
+    """Candidates are read for their texts."""
+
+    def get_queryset(self):
+        return super().get_queryset().select_related("response")
+
+
+class Candidate(models.Model):
+    """One of the responses of a ranking; `number` is its place in the ranking's own order."""
+
+    comparison = models.ForeignKey(Comparison, on_delete=models.CASCADE, related_name="candidates")
+    number = models.PositiveSmallIntegerField()
+    response = models.ForeignKey(Response, on_delete=models.CASCADE, related_name="+")
+
+    objects = CandidateManager()
+
+    class Meta:
+        ordering = ["comparison", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["comparison", "number"], name="candidate_number_once"),
+            models.UniqueConstraint(fields=["comparison", "response"], name="candidate_response_once"),
+            models.CheckConstraint(condition=Q(number__lt=MOST_RESPONSES), name="candidate_number_known"),
+        ]
+
+    def __str__(self):
+        return f"{self.comparison}, candidate {self.number}"

@@ -43,6 +43,18 @@ class Project(models.Model):
         validators=[MinValueValidator(0), MaxValueValidator(0.5)],
         help_text="Share of gold questions among what an annotator gets.",
     )
+    # What the labeling page asks besides the four-way rating.
+    allow_equal = models.BooleanField(default=False, help_text="“Equal” may be chosen; in rankings, shared ranks.")
+    allow_both_bad = models.BooleanField(default=False)
+    ask_criteria = models.BooleanField(default=True)
+    ask_overall = models.BooleanField(default=False)
+    ask_flags = models.BooleanField(default=False)
+    ask_confidence = models.BooleanField(default=False)
+    ask_edited = models.BooleanField(default=False)
+    require_note = models.BooleanField(default=False)
+    edit_last = models.PositiveSmallIntegerField(
+        default=50, help_text="How many of their last judgments people may change while the project is open."
+    )
     policy = models.ForeignKey(
         "annotate.ModelVersion", null=True, blank=True, on_delete=models.SET_NULL, related_name="+",
         help_text="The promoted policy: the default base of the next training and the next round.",
@@ -102,6 +114,7 @@ class Project(models.Model):
             models.CheckConstraint(
                 condition=Q(judgments_wanted__gte=1) & Q(judgments_wanted__lte=50), name="project_wants_1_to_50"
             ),
+            models.CheckConstraint(condition=Q(edit_last__gte=0), name="project_edit_last_not_negative"),
             models.CheckConstraint(condition=Q(lease_seconds__gte=30), name="project_lease_at_least_30_s"),
             models.CheckConstraint(
                 condition=Q(queue_policy__in=["oldest", "breadth", "uncertainty", "on_policy"]),

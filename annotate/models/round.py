@@ -13,6 +13,7 @@ class Round(models.Model):
     policy = models.ForeignKey("annotate.ModelVersion", on_delete=models.PROTECT, related_name="rounds")
     run = models.OneToOneField("annotate.Run", on_delete=models.PROTECT, related_name="round")
     responses_per_prompt = models.PositiveSmallIntegerField(default=2)
+    rankings = models.BooleanField(default=False, help_text="Four or more answers are ranked at once, not in pairs.")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     # Set in the transaction that puts the pairs into the queue: a round opens once.
@@ -28,6 +29,9 @@ class Round(models.Model):
             models.CheckConstraint(
                 condition=Q(responses_per_prompt__gte=2) & Q(responses_per_prompt__lte=9),
                 name="round_2_to_9_responses",
+            ),
+            models.CheckConstraint(
+                condition=Q(rankings=False) | Q(responses_per_prompt__gte=4), name="round_ranks_4_or_more"
             ),
         ]
 

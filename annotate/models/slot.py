@@ -46,7 +46,8 @@ class Reservation(models.Model):
     """One time that a slot was given to a person. `key` goes into the page and makes the submit idempotent.
 
     It outlives the lease, so that what was judged too late is still known: who, which pair, in which order.
-    `swapped` is the random order: True shows the comparison's `second` response as A.
+    The random order shown: of a pair `swapped`, which shows the comparison's `second` response as A; of a ranking
+    `order`, the numbers of its candidates from A on, as "2031".
     """
 
     key = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -54,6 +55,7 @@ class Reservation(models.Model):
     slot = models.ForeignKey(Slot, on_delete=models.CASCADE, related_name="reservations")
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="reservations")
     swapped = models.BooleanField()
+    order = models.CharField(max_length=9, blank=True)
     reserved_at = models.DateTimeField()
     # Null while the pair is only reserved ahead, behind the one being read.
     shown_at = models.DateTimeField(null=True)
@@ -83,9 +85,17 @@ class Reservation(models.Model):
     @property
     def left(self):
         """The response shown as A."""
-        return self.comparison.second if self.swapped else self.comparison.first
+        return self.shown[0]
 
     @property
     def right(self):
         """The response shown as B."""
-        return self.comparison.first if self.swapped else self.comparison.second
+        return self.shown[1]
+
+    @property
+    def shown(self) -> list:
+        """The responses in the order shown: A, B, …"""
+        responses = self.comparison.responses
+        if self.order:
+            return [responses[int(number)] for number in self.order]
+        return responses[::-1] if self.swapped else list(responses)

@@ -1,0 +1,84 @@
+"""People change their last judgments while the project is open; what a judgment said before is kept."""
+
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from annotate.errors import UserError
+from annotate.labeling.locks import lock_annotator
+from annotate.labeling.verdict import Verdict, read_verdict
+from annotate.models import Assessment, Judgment, JudgmentVersion, Project
+from annotate.projects import current_guidelines
+
+
+def own_judgments(project: Project, user) -> QuerySet[Judgment]:
+    """What `user` judged in `project`, the newest first, imported votes left out."""
+    return Judgment.objects.filter(
+        annotator=user, comparison__project=project, reservation__isnull=False
+    ).order_by("-created_at", "-id")  # fmt: skip
+
+
+def editable(project: Project, user) -> set[int]:
+    """Ids of the judgments that `user` may change: the last ones, while the project is open."""
+    if project.archived:
+        return set()
+    return set(own_judgments(project, user).values_list("pk", flat=True)[: project.edit_last])
+
+
+def editable_judgment(project: Project, user, judgment_id: int) -> Judgment:
+    """One's own judgment with its texts. Raises UserError where there is none, or where it stands by now."""
+    judgment = (
+        own_judgments(project, user)
+        .filter(pk=judgment_id)
+        .select_related("comparison__prompt", "left", "right", "guideline")
+        .prefetch_related("assessments")
+        .first()
+    )
+    if judgment is None:
+        raise UserError(_("You have no such judgment in this project."))
+    if project.archived:
+        raise UserError(_("This project is closed, so its judgments stand as they are."))
+    newer = own_judgments(project, user).filter(created_at__gt=judgment.created_at)
+    if newer.count() >= project.edit_last:
+        counts = {"count": project.edit_last}
+        raise UserError(_("Only your last %(count)d judgments can be changed; this one stands.") % counts)
+    return judgment
+
+
+@transaction.atomic
+def edit_judgment(
+    project: Project, user, judgment_id: int, *, renderer: int | None = None, now: datetime | None = None, **said
+) -> Judgment:
+    """A new version of one's own judgment; `said` is what `read_verdict` takes. What it said before is kept.
+
+    Saying the same again changes nothing, so an edit that is sent twice is one new version. The times of the first
+    version stay, because they measure how the pair was judged.
+    Raises UserError for a judgment that may not be changed or a wrong value, PermissionDenied as `submit_judgment`.
+    """
+    lock_annotator(user, project)
+    judgment = editable_judgment(project, user, judgment_id)
+    shown = judgment.shown
+    verdict, before = read_verdict(project, shown, **said), Verdict.of(judgment)
+    if verdict == before:
+        return judgment
+    JudgmentVersion.objects.create(
+        judgment=judgment,
+        number=judgment.version,
+        said=before.as_json(),
+        guideline=judgment.guideline,
+        renderer=judgment.renderer,
+        given_at=judgment.changed_at or judgment.created_at,
+    )
+    for column, value in verdict.columns(shown).items():
+        setattr(judgment, column, value)
+    judgment.version += 1
+    judgment.changed_at = now or timezone.now()
+    judgment.guideline = current_guidelines(project)
+    judgment.renderer = renderer
+    judgment.save()
+    judgment.assessments.all().delete()
+    Assessment.objects.bulk_create(verdict.assessments(judgment, shown))
+    return judgment
