@@ -18,6 +18,8 @@ SETTINGS = (
     "name", "description", "judgments_wanted", "lease_seconds", "archived",
     "must_acknowledge_guidelines", "qualification_pass", "qualification_questions",
     "pause_below_gold", "pause_below_seconds", "pause_after", "show_gold_accuracy", "rate_per_hour", "currency",
+    "allow_equal", "allow_both_bad", "ask_criteria", "ask_overall", "ask_flags", "ask_confidence", "ask_edited",
+    "require_note", "edit_last",
 )  # fmt: skip
 
 
