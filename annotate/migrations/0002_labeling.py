@@ -14,6 +14,29 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='Assessment',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('place', models.PositiveSmallIntegerField()),
+                ('rank', models.PositiveSmallIntegerField(null=True)),
+                ('overall', models.PositiveSmallIntegerField(help_text='Quality from 1 to 7.', null=True)),
+                ('flags', models.PositiveSmallIntegerField(default=0, help_text='The sum of its Flags.')),
+            ],
+            options={
+                'ordering': ['judgment', 'place'],
+            },
+        ),
+        migrations.CreateModel(
+            name='Candidate',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.PositiveSmallIntegerField()),
+            ],
+            options={
+                'ordering': ['comparison', 'number'],
+            },
+        ),
+        migrations.CreateModel(
             name='GoldQuestion',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -26,10 +49,71 @@ class Migration(migrations.Migration):
                 'ordering': ['id'],
             },
         ),
+        migrations.CreateModel(
+            name='JudgmentVersion',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.PositiveSmallIntegerField()),
+                ('said', models.JSONField()),
+                ('renderer', models.PositiveSmallIntegerField(null=True)),
+                ('given_at', models.DateTimeField()),
+            ],
+            options={
+                'ordering': ['judgment', 'number'],
+            },
+        ),
+        migrations.RemoveConstraint(
+            model_name='judgment',
+            name='judgment_rating_known',
+        ),
+        migrations.RemoveConstraint(
+            model_name='judgment',
+            name='judgment_winner_follows_rating',
+        ),
+        migrations.AddField(
+            model_name='comparison',
+            name='kind',
+            field=models.CharField(choices=[('pair', 'Pair'), ('ranking', 'Ranking')], default='pair', max_length=8),
+        ),
+        migrations.AddField(
+            model_name='comparison',
+            name='ranking_digest',
+            field=models.CharField(editable=False, max_length=64, null=True, unique=True),
+        ),
         migrations.AddField(
             model_name='guidelineversion',
             name='minor',
             field=models.BooleanField(default=False, help_text='A correction that nobody has to acknowledge.'),
+        ),
+        migrations.AddField(
+            model_name='judgment',
+            name='active_seconds',
+            field=models.FloatField(help_text='Of these, the time in which the page was worked with.', null=True),
+        ),
+        migrations.AddField(
+            model_name='judgment',
+            name='changed_at',
+            field=models.DateTimeField(help_text='When this version was given, after the first.', null=True),
+        ),
+        migrations.AddField(
+            model_name='judgment',
+            name='confidence',
+            field=models.PositiveSmallIntegerField(blank=True, choices=[(1, 'A guess'), (2, 'Fairly sure'), (3, 'Certain')], null=True),
+        ),
+        migrations.AddField(
+            model_name='judgment',
+            name='edited',
+            field=models.TextField(blank=True, help_text='The better answer as this person improved it.'),
+        ),
+        migrations.AddField(
+            model_name='judgment',
+            name='renderer',
+            field=models.PositiveSmallIntegerField(help_text='Version of the renderer that made the page.', null=True),
+        ),
+        migrations.AddField(
+            model_name='judgment',
+            name='version',
+            field=models.PositiveSmallIntegerField(default=1),
         ),
         migrations.AddField(
             model_name='membership',
@@ -63,8 +147,48 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='project',
+            name='allow_both_bad',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='allow_equal',
+            field=models.BooleanField(default=False, help_text='“Equal” may be chosen; in rankings, shared ranks.'),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='ask_confidence',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='ask_criteria',
+            field=models.BooleanField(default=True),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='ask_edited',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='ask_flags',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='ask_overall',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='project',
             name='currency',
             field=models.CharField(blank=True, default='USD', max_length=8),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='edit_last',
+            field=models.PositiveSmallIntegerField(default=50, help_text='How many of their last judgments people may change while the project is open.'),
         ),
         migrations.AddField(
             model_name='project',
@@ -123,8 +247,23 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='project',
+            name='require_note',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='project',
             name='show_gold_accuracy',
             field=models.BooleanField(default=False, help_text='Annotators see on their own page how many gold questions they matched.'),
+        ),
+        migrations.AddField(
+            model_name='reservation',
+            name='order',
+            field=models.CharField(blank=True, max_length=9),
+        ),
+        migrations.AddField(
+            model_name='round',
+            name='rankings',
+            field=models.BooleanField(default=False, help_text='Four or more answers are ranked at once, not in pairs.'),
         ),
         migrations.AddField(
             model_name='user',
@@ -135,6 +274,59 @@ class Migration(migrations.Migration):
             model_name='user',
             name='language',
             field=models.CharField(blank=True, max_length=12),
+        ),
+        migrations.AlterField(
+            model_name='comparison',
+            name='first',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotate.response'),
+        ),
+        migrations.AlterField(
+            model_name='comparison',
+            name='second',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotate.response'),
+        ),
+        migrations.AlterField(
+            model_name='judgment',
+            name='left',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='annotate.response'),
+        ),
+        migrations.AlterField(
+            model_name='judgment',
+            name='rating',
+            field=models.PositiveSmallIntegerField(choices=[(0, 'Equal'), (1, 'A is better'), (2, 'A is slightly better'), (3, 'B is slightly better'), (4, 'B is better'), (5, 'Both are bad')], null=True),
+        ),
+        migrations.AlterField(
+            model_name='judgment',
+            name='right',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='annotate.response'),
+        ),
+        migrations.AddConstraint(
+            model_name='comparison',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('first__isnull', False), ('kind', 'pair'), ('ranking_digest__isnull', True), ('second__isnull', False)), models.Q(('first__isnull', True), ('kind', 'ranking'), ('ranking_digest__isnull', False), ('second__isnull', True)), _connector='OR'), name='comparison_is_a_pair_or_a_ranking'),
+        ),
+        migrations.AddConstraint(
+            model_name='judgment',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('left__isnull', False), ('rating__isnull', False), ('right__isnull', False)), models.Q(('left__isnull', True), ('rating__isnull', True), ('right__isnull', True), ('winner__isnull', True)), _connector='OR'), name='judgment_of_a_pair_or_a_ranking'),
+        ),
+        migrations.AddConstraint(
+            model_name='judgment',
+            constraint=models.CheckConstraint(condition=models.Q(('rating__gte', 0), ('rating__lte', 5)), name='judgment_rating_known'),
+        ),
+        migrations.AddConstraint(
+            model_name='judgment',
+            constraint=models.CheckConstraint(condition=models.Q(('rating__isnull', True), models.Q(('rating__in', [0, 5]), ('winner__isnull', True)), models.Q(('rating__in', [1, 2]), ('winner', models.F('left'))), models.Q(('rating__in', [3, 4]), ('winner', models.F('right'))), _connector='OR'), name='judgment_winner_follows_rating'),
+        ),
+        migrations.AddConstraint(
+            model_name='judgment',
+            constraint=models.CheckConstraint(condition=models.Q(('confidence__isnull', True), ('confidence__in', [1, 2, 3]), _connector='OR'), name='judgment_confidence_known'),
+        ),
+        migrations.AddConstraint(
+            model_name='judgment',
+            constraint=models.CheckConstraint(condition=models.Q(('active_seconds__isnull', True), models.Q(('active_seconds__gte', 0), ('active_seconds__lte', models.F('seconds')), ('seconds__isnull', False)), _connector='OR'), name='judgment_active_seconds_within_seconds'),
+        ),
+        migrations.AddConstraint(
+            model_name='judgment',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('changed_at__isnull', True), ('version', 1)), models.Q(('changed_at__isnull', False), ('version__gt', 1)), _connector='OR'), name='judgment_later_versions_have_a_time'),
         ),
         migrations.AddConstraint(
             model_name='membership',
@@ -158,6 +350,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='project',
+            constraint=models.CheckConstraint(condition=models.Q(('edit_last__gte', 0)), name='project_edit_last_not_negative'),
+        ),
+        migrations.AddConstraint(
+            model_name='project',
             constraint=models.CheckConstraint(condition=models.Q(('queue_policy__in', ['oldest', 'breadth', 'uncertainty', 'on_policy'])), name='project_queue_policy_known'),
         ),
         migrations.AddConstraint(
@@ -167,6 +363,30 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='project',
             constraint=models.CheckConstraint(condition=models.Q(('gold_share__gte', 0), ('gold_share__lte', 0.5)), name='project_gold_share_0_to_half'),
+        ),
+        migrations.AddConstraint(
+            model_name='round',
+            constraint=models.CheckConstraint(condition=models.Q(('rankings', False), ('responses_per_prompt__gte', 4), _connector='OR'), name='round_ranks_4_or_more'),
+        ),
+        migrations.AddField(
+            model_name='assessment',
+            name='judgment',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='assessments', to='annotate.judgment'),
+        ),
+        migrations.AddField(
+            model_name='assessment',
+            name='response',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='annotate.response'),
+        ),
+        migrations.AddField(
+            model_name='candidate',
+            name='comparison',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='candidates', to='annotate.comparison'),
+        ),
+        migrations.AddField(
+            model_name='candidate',
+            name='response',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotate.response'),
         ),
         migrations.AddField(
             model_name='goldquestion',
@@ -183,6 +403,52 @@ class Migration(migrations.Migration):
             name='expected',
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotate.response'),
         ),
+        migrations.AddField(
+            model_name='judgmentversion',
+            name='guideline',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.RESTRICT, to='annotate.guidelineversion'),
+        ),
+        migrations.AddField(
+            model_name='judgmentversion',
+            name='judgment',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='earlier_versions', to='annotate.judgment'),
+        ),
+        migrations.AddConstraint(
+            model_name='assessment',
+            constraint=models.UniqueConstraint(fields=('judgment', 'place'), name='assessment_place_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='assessment',
+            constraint=models.UniqueConstraint(fields=('judgment', 'response'), name='assessment_response_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='assessment',
+            constraint=models.CheckConstraint(condition=models.Q(('place__lt', 9)), name='assessment_place_known'),
+        ),
+        migrations.AddConstraint(
+            model_name='assessment',
+            constraint=models.CheckConstraint(condition=models.Q(('rank__isnull', True), models.Q(('rank__gte', 1), ('rank__lte', 9)), _connector='OR'), name='assessment_rank_known'),
+        ),
+        migrations.AddConstraint(
+            model_name='assessment',
+            constraint=models.CheckConstraint(condition=models.Q(('overall__isnull', True), models.Q(('overall__gte', 1), ('overall__lte', 7)), _connector='OR'), name='assessment_overall_1_to_7'),
+        ),
+        migrations.AddConstraint(
+            model_name='assessment',
+            constraint=models.CheckConstraint(condition=models.Q(('flags__gte', 0), ('flags__lte', 1023)), name='assessment_flags_known'),
+        ),
+        migrations.AddConstraint(
+            model_name='candidate',
+            constraint=models.UniqueConstraint(fields=('comparison', 'number'), name='candidate_number_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='candidate',
+            constraint=models.UniqueConstraint(fields=('comparison', 'response'), name='candidate_response_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='candidate',
+            constraint=models.CheckConstraint(condition=models.Q(('number__lt', 9)), name='candidate_number_known'),
+        ),
         migrations.AddIndex(
             model_name='goldquestion',
             index=models.Index(condition=models.Q(('active', True)), fields=['purpose', 'comparison'], name='gold_active'),
@@ -190,5 +456,13 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='goldquestion',
             constraint=models.CheckConstraint(condition=models.Q(('purpose__in', ['gold', 'qualification'])), name='gold_purpose_known'),
+        ),
+        migrations.AddConstraint(
+            model_name='judgmentversion',
+            constraint=models.UniqueConstraint(fields=('judgment', 'number'), name='judgment_version_number_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='judgmentversion',
+            constraint=models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='judgment_version_from_1'),
         ),
     ]
