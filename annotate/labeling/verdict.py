@@ -121,7 +121,7 @@ def _rating(value, project: Project) -> int:
         allowed.discard(Rating.EQUAL)
     if not project.allow_both_bad:
         allowed.discard(Rating.BOTH_BAD)
-    message = _("Please choose one of the four ratings.") if len(allowed) == 4 else _("Please choose one of the ratings.")
+    message = _("Please choose one of the ratings.")
     rating = _one_of(value, allowed, "rating", message)
     if rating is None:
         raise UserError(message, field="rating")

@@ -59,8 +59,9 @@ class Response(models.Model):
 class Comparison(models.Model):
     """Two responses to one prompt that people are asked to compare, or four to nine that they rank.
 
-    A pair has its `first` and its `second`; a ranking has its candidates. All pairs of a prompt stay on one side of a split into train and held-out data; those of a `group` as well, where
-    one is given: a debate or a document that several prompts share.
+    A pair has its `first` and its `second`; a ranking has its candidates. All comparisons of a prompt stay on one side
+    of a split into train and held-out data; those of a `group` as well, where one is given: a debate or a document that
+    several prompts share.
     """
 
     class Kind(models.TextChoices):
@@ -73,7 +74,7 @@ class Comparison(models.Model):
     first = models.ForeignKey(Response, null=True, on_delete=models.CASCADE, related_name="+")
     second = models.ForeignKey(Response, null=True, on_delete=models.CASCADE, related_name="+")
     # Of a ranking: the digest of its candidates' ids, so that the same responses are ranked as one comparison.
-    ranking_digest = models.CharField(max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
+    ranking_digest = models.CharField(max_length=64, null=True, unique=True, editable=False)
     group = models.CharField(max_length=200, blank=True)
     judgments_wanted = models.PositiveSmallIntegerField()
     round = models.ForeignKey(
