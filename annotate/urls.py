@@ -2,7 +2,7 @@
 
 from django.urls import include, path
 
-from annotate.web import account, data, datasets, guidelines, labeling, models, people, projects, quality, rounds, runs
+from annotate.web import account, data, datasets, guidelines, held_up, labeling, models, people, projects, quality, rounds, runs
 
 project_urls = [
     path("", projects.overview, name="project"),
@@ -11,9 +11,11 @@ project_urls = [
     path("guidelines/", guidelines.guidelines, name="guidelines"),
     path("guidelines/edit/", guidelines.edit, name="guidelines_edit"),
     path("guidelines/<int:number>/", guidelines.guidelines, name="guidelines_version"),
+    path("guidelines/<int:number>/changes/", guidelines.changes, name="guidelines_changes"),
     path("label/", labeling.label, name="label"),
     path("label/skip/", labeling.skip, name="label_skip"),
     path("label/renew/<uuid:key>/", labeling.renew, name="label_renew"),
+    path("label/acknowledge/", held_up.acknowledge, name="label_acknowledge"),
     path("label/history/", labeling.history, name="label_history"),
     path("data/", data.upload, name="data"),
     path("datasets/", datasets.index, name="datasets"),

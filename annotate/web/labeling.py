@@ -18,6 +18,7 @@ from annotate.models.judgment import Rating
 from annotate.projects import current_guidelines
 from annotate.web.common import ANNOTATOR, page, project_view
 from annotate.web.conversation import conversation
+from annotate.web.held_up import held_up_context
 
 RATINGS = [
     (Rating.A_BETTER.value, Rating.A_BETTER.label, "clearly"),
@@ -97,7 +98,8 @@ def _answer(request: HttpRequest, project: Project, store, done: str) -> HttpRes
 
 
 def _show_next(request: HttpRequest, project: Project, done: str = "") -> HttpResponse:
-    reservation = reserve_next(project, request.user)
+    held_up = held_up_context(project, request.user)
+    reservation = None if held_up["standing"].is_held_up else reserve_next(project, request.user)
     state = queue_state(project, request.user)
     guideline = current_guidelines(project)
     context = {
@@ -110,11 +112,13 @@ def _show_next(request: HttpRequest, project: Project, done: str = "") -> HttpRe
         "reasons": Skip.Reason.choices,
         "renew_seconds": max(5, project.lease_seconds // 3),
         "guideline": guideline,
+        **held_up,
     }
     if reservation:
         context["conversation"] = conversation(reservation.comparison.prompt.messages)
     if not request.htmx:
-        news = _guideline_news(request, project, guideline) if reservation else {}
+        acknowledged = guideline and held_up["acknowledged"] == guideline.pk
+        news = _guideline_news(request, project, guideline) if reservation and not acknowledged else {}
         return page(request, "label/page.html", project, **context, **news)
     read = request.POST.get("guideline", "")
     context |= {
@@ -122,7 +126,7 @@ def _show_next(request: HttpRequest, project: Project, done: str = "") -> HttpRe
         "oob": True,
         "announcement": f"{done} {_announce(reservation, state)}".strip(),
         # The panel is sent again only when the text changed under somebody's hands.
-        "guidelines_new": bool(guideline and read and read != str(guideline.number)),
+        "guidelines_new": bool(reservation and guideline and read and read != str(guideline.number)),
         "guidelines_changed": True,
     }
     return render(request, "label/task.html", context)

@@ -6,18 +6,20 @@ import uuid
 import pytest
 from django.utils.html import escape
 
+from annotate.labeling.admission import pause
 from annotate.labeling.comparisons import NewResponse, add_comparisons, add_prompts, add_responses, pairs_of
 from annotate.models import Comparison, Judgment, Reservation, Response, Skip, User
 from annotate.models.comparison import text_digest
-from annotate.projects import set_guidelines
+from annotate.projects import set_guidelines, update_project
 from tests.web.conftest import GENERATORS
 
 HTMX = {"HX-Request": "true"}
 URL = "/p/kind/label/"
 
-# Session, person, project, role; the reservation (7, of which 2 are its savepoint); progress (4); guidelines (2).
-QUERIES_OF_A_PAGE = 15
-QUERIES_OF_A_SUBMIT = 26
+# Session, person, project, role; standing; the reservation (7, of which 2 are its savepoint); progress (4);
+# guidelines (2).
+QUERIES_OF_A_PAGE = 16
+QUERIES_OF_A_SUBMIT = 27
 
 
 def key_of(html: str) -> str:
@@ -211,11 +213,47 @@ def test_guidelines_open_the_first_time_and_when_they_changed(browser, pairs, pr
     assert not panel.search(html), "unchanged guidelines are not sent again: the panel keeps its place"
     assert " hidden" in panel.search(get(client))[0]
 
-    set_guidelines(project, User.objects.get(username="root"), "# New rules")
+    root = User.objects.get(username="root")
+    update_project(project, root, must_acknowledge_guidelines=False)
+    set_guidelines(project, root, "# New rules")
     html = judge(client, key_of(html), guideline="1").content.decode()
     assert 'hx-swap-oob="true"' in panel.search(html)[0]
     assert "New rules" in html
     assert "have changed" in html
+
+
+def test_changed_guidelines_are_acknowledged_before_the_next_pair(browser, pairs, project):
+    pairs(3)
+    client = browser("annotator")
+    html = get(client)
+    root = User.objects.get(username="root")
+    set_guidelines(project, root, "One rule: be kind.")
+    set_guidelines(project, root, "One rule: be very kind.", minor=True)
+    html = judge(client, key_of(html), guideline="1").content.decode()
+    assert Judgment.objects.count() == 1, "what was on the screen is kept"
+    assert "data-key" not in html
+    assert "be very kind" in html.replace("<ins>", "")
+    assert "<del>" in html, "what changed since the version judged under"
+    assert "data-key" not in get(client)
+
+    client.post(URL + "acknowledge/", {"number": "1"})
+    assert "data-key" not in get(client), "an old version does not do"
+    assert client.post(URL + "acknowledge/", {"number": "3"}).url == URL
+    html = get(client)
+    assert key_of(html)
+    assert "data-new" not in html, "just read, the panel stays closed"
+
+
+def test_a_paused_person_reads_why_and_gets_nothing(browser, pairs, project):
+    pairs(2)
+    client = browser("annotator")
+    key = key_of(get(client))
+    pause(project, User.objects.get(username="annotator"), user=User.objects.get(username="root"), note="Call me <b>.")
+    html = judge(client, key).content.decode()
+    assert Judgment.objects.count() == 1
+    assert "A pause for you" in html
+    assert "Call me &lt;b&gt;." in html
+    assert "data-key" not in html
 
 
 def test_what_people_wrote_cannot_run_in_the_page(browser, pairs):

@@ -24,6 +24,7 @@ PAGES = [
     ("label_history", [], LABELING),
     ("guidelines", [], EVERYBODY),
     ("guidelines_version", [1], EVERYBODY),
+    ("guidelines_changes", [2], EVERYBODY),
     ("guidelines_edit", [], ADMINS),
     ("data", [], ADMINS),
     ("datasets", [], RESULTS),
@@ -45,6 +46,7 @@ ACTIONS = [
     ("label", [], LABELING),
     ("label_skip", [], LABELING),
     ("label_renew", ["6b4ff8ba-6d3c-4a4a-a0f4-0a7f8c0a3c11"], LABELING),
+    ("label_acknowledge", [], LABELING),
     ("guidelines_edit", [], ADMINS),
     ("data", [], ADMINS),
     ("datasets", [], RESULTS),
@@ -60,6 +62,7 @@ ACTIONS = [
 @pytest.fixture
 def rows(project):
     """One row of everything that has a page of its own."""
+    project.guideline_versions.create(number=2, text="A second version.")
     model = ModelVersion.objects.create(project=project, kind="policy", name="starter", source="models/none")
     run = Run.objects.create(project=project, recipe="sft", base_model=model)
     dataset = create_snapshot(project, Dataset.Kind.PROMPTS)
