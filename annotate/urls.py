@@ -2,7 +2,20 @@
 
 from django.urls import include, path
 
-from annotate.web import account, data, datasets, guidelines, held_up, labeling, models, people, projects, quality, rounds, runs
+from annotate.web import (
+    account,
+    data,
+    datasets,
+    guidelines,
+    held_up,
+    labeling,
+    models,
+    people,
+    projects,
+    quality,
+    rounds,
+    runs,
+)
 
 project_urls = [
     path("", projects.overview, name="project"),
