@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import nh3
 from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
 from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
@@ -22,7 +23,7 @@ from annotate.web import mathematics
 # Stored with each judgment: raise it whenever the same text would look different from before.
 RENDERER_VERSION = 2
 
-# A response's own headings stand below the page's (h1 the page, h2 the response).
+# A response's own headings begin below the page's (h1 the page, h2 the response).
 HEADING_OFFSET = 2
 # Highlighting is quadratic for some lexers; nobody reads that much code in one block anyway.
 HIGHLIGHT_LIMIT = 20_000
@@ -96,10 +97,17 @@ def _render_link_close(renderer, tokens, index, options, env) -> str:
     return "</a>"
 
 
-def _render_heading(renderer, tokens, index, options, env) -> str:
-    token = tokens[index]
-    token.tag = f"h{min(int(token.tag[1]) + HEADING_OFFSET, 6)}"
-    return renderer.renderToken(tokens, index, options, env)
+def _outline(state: StateCore) -> None:
+    """Headings in order: whatever level an author began with or skipped, each is at most one below the one before."""
+    above: list[int] = []
+    for token in state.tokens:
+        if token.type == "heading_open":
+            level = int(token.tag[1])
+            while above and above[-1] >= level:
+                above.pop()
+            above.append(level)
+        if token.type in {"heading_open", "heading_close"}:
+            token.tag = f"h{min(len(above) + HEADING_OFFSET, 6)}"
 
 
 def _render_cell_open(renderer, tokens, index, options, env) -> str:
@@ -124,11 +132,10 @@ def _build(breaks: bool) -> MarkdownIt:
     markdown = MarkdownIt(
         "commonmark", {"html": False, "linkify": True, "breaks": breaks, "highlight": _highlighted}
     ).enable(["table", "strikethrough", "linkify"]).use(mathematics.mathematics)
+    markdown.core.ruler.push("outline", _outline)
     for name, rule in {
         "image": _render_image,
         "link_close": _render_link_close,
-        "heading_open": _render_heading,
-        "heading_close": _render_heading,
         "th_open": _render_cell_open,
         "td_open": _render_cell_open,
         "table_open": lambda *_: '<div class="table-scroll" tabindex="0"><table>',

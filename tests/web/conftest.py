@@ -1,4 +1,6 @@
-"""A project with people in every role, pairs to judge, and browsers that are signed in."""
+"""A project with people in every role, pairs to judge, and browsers that are signed in: Django's own and Chromium."""
+
+import shutil
 
 import pytest
 from django.test import Client
@@ -6,6 +8,12 @@ from django.test import Client
 from annotate.labeling.comparisons import NewResponse, add_comparisons, add_prompts, add_responses, pairs_of
 from annotate.models import Membership, Project, User
 from annotate.projects import create_project
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 
 GENERATORS = ("secret-policy-one", "secret-policy-two")
 
@@ -47,3 +55,38 @@ def pairs(project):
         return add_comparisons(project, new).rows
 
     return make
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    # Playwright's own event loop runs in this thread; the ORM is used between its calls, never inside them.
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, live_server, project, browser):
+    """open_page("annotator", "/p/kind/label/", width=390): a page of a fresh browser profile, signed in."""
+    contexts = []
+
+    def make(username: str | None, path: str, width: int = 1280, **options):
+        context = chromium.new_context(viewport={"width": width, "height": 800}, **options)
+        contexts.append(context)
+        if username:
+            cookie = browser(username).cookies["sessionid"].value
+            context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
+        page = context.new_page()
+        page.complaints = []
+        page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.goto(live_server.url + path)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()

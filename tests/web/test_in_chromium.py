@@ -1,16 +1,9 @@
 """The labeling page in a real browser: keys, drafts, failures, a narrow screen, and the content security policy."""
 
-import shutil
-
 import pytest
 
 from annotate.models import Judgment, Skip, User
-
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+from tests.web.conftest import CHROMIUM
 
 pytestmark = [
     pytest.mark.browser,
@@ -19,40 +12,6 @@ pytestmark = [
 ]
 
 NEXT_PAIR = "key => document.querySelector('#task').dataset.key !== key"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    # Playwright's own event loop runs in this thread; the ORM is used between its calls, never inside them.
-    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def open_page(chromium, live_server, project, browser):
-    """open_page("annotator", "/p/kind/label/", width=390): a page of a fresh browser profile, signed in."""
-    contexts = []
-
-    def make(username: str, path: str, width: int = 1280, **options):
-        context = chromium.new_context(viewport={"width": width, "height": 800}, **options)
-        contexts.append(context)
-        cookie = browser(username).cookies["sessionid"].value
-        context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
-        page = context.new_page()
-        page.complaints = []
-        page.on("console", lambda message: message.type == "error" and page.complaints.append(message.text))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.goto(live_server.url + path)
-        return page
-
-    yield make
-    for context in contexts:
-        context.close()
 
 
 def key_of(page) -> str:

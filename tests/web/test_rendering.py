@@ -85,8 +85,10 @@ def test_links_leave_without_a_trace():
         assert 'href="https://example.org" target="_blank" rel="noopener noreferrer nofollow"' in render_markdown(text)
 
 
-def test_headings_stand_below_those_of_the_page():
-    assert render_markdown("# One\n\n##### Five") == "<h3>One</h3>\n<h6>Five</h6>\n"
+def test_headings_stand_below_those_of_the_page_and_skip_no_level():
+    html = render_markdown("## One\n\n##### Two\n\n##### Two again\n\n# Three\n\n## Four")
+    assert re.findall(r"<h(\d)>", html) == ["3", "4", "4", "3", "4"]
+    assert "<h6>deep</h6>" in render_markdown("# 1\n# 1\n## 2\n### 3\n#### 4\n##### 5\n###### deep")
 
 
 def test_code_is_coloured_by_classes_only():
