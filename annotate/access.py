@@ -7,10 +7,13 @@ from annotate.models import Membership, Project
 
 Role = Membership.Role
 
+# No role of its own, but a right: researchers and admins have it, and annotators whose membership says so.
+REVIEWER = "reviewer"
+
 # An admin may look at everything, the labeling page too; a researcher does not label, an annotator sees no results.
 _MAY_ACT_AS = {
-    Role.ADMIN: {Role.ADMIN, Role.RESEARCHER, Role.ANNOTATOR},
-    Role.RESEARCHER: {Role.RESEARCHER},
+    Role.ADMIN: {Role.ADMIN, Role.RESEARCHER, Role.ANNOTATOR, REVIEWER},
+    Role.RESEARCHER: {Role.RESEARCHER, REVIEWER},
     Role.ANNOTATOR: {Role.ANNOTATOR},
 }
 
@@ -20,9 +23,12 @@ def roles(user, project: Project) -> set[str]:
     if not user.is_authenticated or not user.is_active:
         return set()
     if user.is_staff:
-        return set(Role)
-    held = Membership.objects.filter(project=project, user=user).values_list("role", flat=True).first()
-    return _MAY_ACT_AS[Role(held)] if held is not None else set()
+        return _MAY_ACT_AS[Role.ADMIN]
+    held = Membership.objects.filter(project=project, user=user).values_list("role", "reviews").first()
+    if held is None:
+        return set()
+    role, reviews = held
+    return _MAY_ACT_AS[Role(role)] | ({REVIEWER} if reviews else set())
 
 
 def can(user, project: Project, role: str) -> bool:
@@ -44,6 +50,8 @@ def allows(user, held: str | None, role: str) -> bool:
 
 
 def refusal(project: Project, role: str) -> PermissionDenied:
+    if role == REVIEWER:
+        return PermissionDenied(f"This needs the right to review demonstrations in {project.name}.")
     return PermissionDenied(f"This needs the role “{Role(role).label.lower()}” in {project.name}.")
 
 

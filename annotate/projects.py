@@ -7,6 +7,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 
 from annotate import access
 from annotate.errors import UserError
@@ -20,6 +21,7 @@ SETTINGS = (
     "pause_below_gold", "pause_below_seconds", "pause_after", "show_gold_accuracy", "rate_per_hour", "currency",
     "allow_equal", "allow_both_bad", "ask_criteria", "ask_overall", "ask_flags", "ask_confidence", "ask_edited",
     "require_note", "edit_last",
+    "writing", "demonstrations_wanted", "own_prompts",
 )  # fmt: skip
 
 
@@ -114,6 +116,13 @@ def add_member(project: Project, username: str, role: str, *, user) -> Membershi
         _refuse_if_last_admin(project, person)
     membership, _ = Membership.objects.update_or_create(project=project, user=person, defaults={"role": role})
     return membership
+
+
+def set_reviewer(project: Project, username: str, reviews: bool, *, user) -> None:
+    """Gives an annotator the right to review what others have written, or takes it. Raises UserError."""
+    access.require(user, project, access.Role.ADMIN)
+    if not project.memberships.filter(user__username=username).update(reviews=reviews):
+        raise UserError(_("%(name)s does not belong to this project.") % {"name": username}, field="username")
 
 
 @transaction.atomic

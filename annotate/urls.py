@@ -13,8 +13,10 @@ from annotate.web import (
     people,
     projects,
     quality,
+    reviewing,
     rounds,
     runs,
+    writing,
 )
 
 project_urls = [
@@ -30,6 +32,14 @@ project_urls = [
     path("label/renew/<uuid:key>/", labeling.renew, name="label_renew"),
     path("label/acknowledge/", held_up.acknowledge, name="label_acknowledge"),
     path("label/history/", labeling.history, name="label_history"),
+    path("write/", writing.write, name="write"),
+    path("write/own/", writing.own, name="write_own"),
+    path("write/draft/", writing.draft, name="write_draft"),
+    path("write/skip/", writing.skip, name="write_skip"),
+    path("write/mine/", writing.mine, name="demonstrations_mine"),
+    path("write/mine/<int:pk>/", writing.revision, name="demonstration_revise"),
+    path("demonstrations/", reviewing.index, name="demonstrations"),
+    path("demonstrations/<int:pk>/", reviewing.review, name="demonstration_review"),
     path("data/", data.upload, name="data"),
     path("datasets/", datasets.index, name="datasets"),
     path("datasets/<int:pk>/download/<str:format>/", datasets.download, name="dataset_download"),

@@ -3,7 +3,7 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
-from annotate.api import data, labeling, projects, runs
+from annotate.api import data, demonstrations, labeling, projects, runs
 
 _project = [
     path("", projects.Project.as_view()),
@@ -15,6 +15,15 @@ _project = [
     path("skips/", labeling.Skips.as_view()),
     path("reservations/<uuid:key>/renew/", labeling.Renewal.as_view()),
     path("reservations/<uuid:key>/release/", labeling.Release.as_view()),
+    path("writings/next/", demonstrations.NextWriting.as_view()),
+    path("writings/own/", demonstrations.OwnWriting.as_view()),
+    path("writings/<uuid:key>/draft/", demonstrations.Draft.as_view()),
+    path("writings/<uuid:key>/skip/", demonstrations.SkipWriting.as_view()),
+    path("demonstrations/", demonstrations.Demonstrations.as_view()),
+    path("demonstrations/mine/", demonstrations.MyDemonstrations.as_view()),
+    path("demonstrations/<int:pk>/accept/", demonstrations.Accept.as_view()),
+    path("demonstrations/<int:pk>/return/", demonstrations.Return.as_view()),
+    path("demonstrations/<int:pk>/revise/", demonstrations.Revise.as_view()),
     path("imports/", data.Imports.as_view()),
     path("datasets/", data.Datasets.as_view()),
     path("datasets/<int:pk>/", data.Dataset.as_view()),

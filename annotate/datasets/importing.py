@@ -138,7 +138,9 @@ def _add_demonstrations(project: Project, given: list[records.Demonstration], re
         for prompt, demonstration in zip(added.rows, given, strict=True)
     }
     present = set(
-        Demonstration.objects.filter(prompt__in=[prompt.pk for prompt in added.rows]).values_list("prompt", "digest")
+        Demonstration.objects.filter(prompt__in=[prompt.pk for prompt in added.rows], writing=None).values_list(
+            "prompt", "digest"
+        )
     )
     created = Demonstration.objects.bulk_create(
         Demonstration(prompt_id=prompt, completion=completion, digest=digest)

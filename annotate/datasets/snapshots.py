@@ -114,7 +114,9 @@ def _preferences(project: Project, votes: str, facts: Facts) -> Iterator[Line]:
 
 def _demonstrations(project: Project) -> Iterator[Line]:
     found = (
-        Demonstration.objects.filter(prompt__project=project).select_related("prompt").order_by("prompt__digest", "id")
+        Demonstration.objects.filter(prompt__project=project, state=Demonstration.State.ACCEPTED)
+        .select_related("prompt")
+        .order_by("prompt__digest", "id")
     )
     return _by_prompt(
         found,

@@ -8,7 +8,7 @@ from annotate.datasets.importers.items import Vote, VotedPair
 from annotate.datasets.importing import import_items
 from annotate.demo.accounts import ADMIN, ANNOTATOR, RESEARCHER
 from annotate.models import Membership, Project, User
-from annotate.projects import create_project
+from annotate.projects import create_project, update_project
 from annotate.runs.registry import add_external, is_model_directory
 from training.records import CandidateResponse, Comparison, Demonstration, Prompt
 from world import demo
@@ -24,6 +24,7 @@ def ensure_project(accounts: dict[str, User]) -> Project:
     project = Project.objects.filter(slug=slugify(demo.NAME)).first()
     if project is None:
         project = create_project(accounts[ADMIN], name=demo.NAME, description=demo.DESCRIPTION)
+        update_project(project, accounts[ADMIN], writing=True, own_prompts=True)
         _load(project)
     for name, role in ROLES.items():
         Membership.objects.get_or_create(project=project, user=accounts[name], defaults={"role": role})

@@ -2,6 +2,7 @@
 
 import django.core.validators
 import django.db.models.deletion
+import uuid
 from django.conf import settings
 from django.db import migrations, models
 
@@ -37,6 +38,20 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='DemonstrationVersion',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('revision', models.PositiveSmallIntegerField()),
+                ('action', models.CharField(choices=[('written', 'Written'), ('revised', 'Revised'), ('returned', 'Returned'), ('accepted', 'Accepted'), ('edited', 'Edited and accepted')], max_length=10)),
+                ('text', models.TextField()),
+                ('comment', models.TextField(blank=True)),
+                ('created_at', models.DateTimeField()),
+            ],
+            options={
+                'ordering': ['demonstration', 'revision'],
+            },
+        ),
+        migrations.CreateModel(
             name='GoldQuestion',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -62,6 +77,25 @@ class Migration(migrations.Migration):
                 'ordering': ['judgment', 'number'],
             },
         ),
+        migrations.CreateModel(
+            name='Writing',
+            fields=[
+                ('key', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('place', models.PositiveSmallIntegerField(null=True)),
+                ('lease_until', models.DateTimeField()),
+                ('own_prompt', models.TextField(blank=True)),
+                ('draft', models.TextField(blank=True)),
+                ('started_at', models.DateTimeField()),
+                ('ended_at', models.DateTimeField(null=True)),
+            ],
+            options={
+                'ordering': ['started_at'],
+            },
+        ),
+        migrations.RemoveConstraint(
+            model_name='demonstration',
+            name='demonstration_once_a_prompt',
+        ),
         migrations.RemoveConstraint(
             model_name='judgment',
             name='judgment_rating_known',
@@ -79,6 +113,21 @@ class Migration(migrations.Migration):
             model_name='comparison',
             name='ranking_digest',
             field=models.CharField(editable=False, max_length=64, null=True, unique=True),
+        ),
+        migrations.AddField(
+            model_name='demonstration',
+            name='reviewer',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='demonstration',
+            name='revision',
+            field=models.PositiveSmallIntegerField(default=1),
+        ),
+        migrations.AddField(
+            model_name='demonstration',
+            name='state',
+            field=models.CharField(choices=[('submitted', 'Waits for review'), ('returned', 'Returned with a comment'), ('accepted', 'Accepted')], default='accepted', max_length=10),
         ),
         migrations.AddField(
             model_name='guidelineversion',
@@ -146,6 +195,11 @@ class Migration(migrations.Migration):
             field=models.DateTimeField(null=True),
         ),
         migrations.AddField(
+            model_name='membership',
+            name='reviews',
+            field=models.BooleanField(default=False, help_text='May review demonstrations, which researchers and admins always may.'),
+        ),
+        migrations.AddField(
             model_name='project',
             name='allow_both_bad',
             field=models.BooleanField(default=False),
@@ -187,6 +241,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='project',
+            name='demonstrations_wanted',
+            field=models.PositiveSmallIntegerField(default=1, help_text='How many different people write an ideal answer to each prompt of the pool.', validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(20)]),
+        ),
+        migrations.AddField(
+            model_name='project',
             name='edit_last',
             field=models.PositiveSmallIntegerField(default=50, help_text='How many of their last judgments people may change while the project is open.'),
         ),
@@ -204,6 +263,11 @@ class Migration(migrations.Migration):
             model_name='project',
             name='must_read',
             field=models.ForeignKey(editable=False, help_text='The newest change of the guidelines that was more than a correction; null before the first change.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='annotate.guidelineversion'),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='own_prompts',
+            field=models.BooleanField(default=False, help_text='Writers may also make up prompts of their own (Ouyang et al. 2022, appendix A).'),
         ),
         migrations.AddField(
             model_name='project',
@@ -254,6 +318,11 @@ class Migration(migrations.Migration):
             model_name='project',
             name='show_gold_accuracy',
             field=models.BooleanField(default=False, help_text='Annotators see on their own page how many gold questions they matched.'),
+        ),
+        migrations.AddField(
+            model_name='project',
+            name='writing',
+            field=models.BooleanField(default=False, help_text='People write demonstrations: ideal answers to prompts.'),
         ),
         migrations.AddField(
             model_name='reservation',
@@ -334,6 +403,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='project',
+            constraint=models.CheckConstraint(condition=models.Q(('demonstrations_wanted__gte', 1), ('demonstrations_wanted__lte', 20)), name='project_wants_1_to_20_demonstrations'),
+        ),
+        migrations.AddConstraint(
+            model_name='project',
             constraint=models.CheckConstraint(condition=models.Q(('qualification_pass__isnull', True), models.Q(('qualification_pass__gt', 0), ('qualification_pass__lte', 1)), _connector='OR'), name='project_qualification_pass_is_a_share'),
         ),
         migrations.AddConstraint(
@@ -389,6 +462,16 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotate.response'),
         ),
         migrations.AddField(
+            model_name='demonstrationversion',
+            name='by',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='demonstrationversion',
+            name='demonstration',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='versions', to='annotate.demonstration'),
+        ),
+        migrations.AddField(
             model_name='goldquestion',
             name='comparison',
             field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='gold', to='annotate.comparison'),
@@ -412,6 +495,50 @@ class Migration(migrations.Migration):
             model_name='judgmentversion',
             name='judgment',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='earlier_versions', to='annotate.judgment'),
+        ),
+        migrations.AddField(
+            model_name='writing',
+            name='project',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='writings', to='annotate.project'),
+        ),
+        migrations.AddField(
+            model_name='writing',
+            name='prompt',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='writings', to='annotate.prompt'),
+        ),
+        migrations.AddField(
+            model_name='writing',
+            name='writer',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='writings', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='demonstration',
+            name='writing',
+            field=models.OneToOneField(null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='demonstration', to='annotate.writing'),
+        ),
+        migrations.AddIndex(
+            model_name='demonstration',
+            index=models.Index(condition=models.Q(('state', 'submitted')), fields=['state', 'id'], name='demonstration_to_review'),
+        ),
+        migrations.AddConstraint(
+            model_name='demonstration',
+            constraint=models.UniqueConstraint(condition=models.Q(('writing__isnull', True)), fields=('prompt', 'digest'), name='demonstration_imported_once_a_prompt'),
+        ),
+        migrations.AddConstraint(
+            model_name='demonstration',
+            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['submitted', 'returned', 'accepted'])), name='demonstration_state_known'),
+        ),
+        migrations.AddConstraint(
+            model_name='demonstration',
+            constraint=models.CheckConstraint(condition=models.Q(('writing__isnull', False), ('state', 'accepted'), _connector='OR'), name='demonstration_imported_is_accepted'),
+        ),
+        migrations.AddConstraint(
+            model_name='demonstration',
+            constraint=models.CheckConstraint(condition=models.Q(('reviewer__isnull', True), ('author__isnull', True), models.Q(('reviewer', models.F('author')), _negated=True), _connector='OR'), name='demonstration_not_reviewed_by_its_author'),
+        ),
+        migrations.AddConstraint(
+            model_name='demonstration',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'submitted'), _negated=True), ('reviewer__isnull', True), _connector='OR'), name='demonstration_waiting_is_unreviewed'),
         ),
         migrations.AddConstraint(
             model_name='assessment',
@@ -449,6 +576,14 @@ class Migration(migrations.Migration):
             model_name='candidate',
             constraint=models.CheckConstraint(condition=models.Q(('number__lt', 9)), name='candidate_number_known'),
         ),
+        migrations.AddConstraint(
+            model_name='demonstrationversion',
+            constraint=models.UniqueConstraint(fields=('demonstration', 'revision'), name='demonstration_revision_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='demonstrationversion',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('action', 'returned'), _negated=True), models.Q(('comment', ''), _negated=True), _connector='OR'), name='demonstration_returned_says_why'),
+        ),
         migrations.AddIndex(
             model_name='goldquestion',
             index=models.Index(condition=models.Q(('active', True)), fields=['purpose', 'comparison'], name='gold_active'),
@@ -464,5 +599,25 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='judgmentversion',
             constraint=models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='judgment_version_from_1'),
+        ),
+        migrations.AddIndex(
+            model_name='writing',
+            index=models.Index(condition=models.Q(('ended_at__isnull', True)), fields=['writer', 'project'], name='writing_under_way'),
+        ),
+        migrations.AddConstraint(
+            model_name='writing',
+            constraint=models.UniqueConstraint(condition=models.Q(('place__isnull', False)), fields=('prompt', 'place'), name='writing_one_a_place'),
+        ),
+        migrations.AddConstraint(
+            model_name='writing',
+            constraint=models.UniqueConstraint(fields=('prompt', 'writer'), name='writing_one_a_person'),
+        ),
+        migrations.AddConstraint(
+            model_name='writing',
+            constraint=models.UniqueConstraint(condition=models.Q(('ended_at__isnull', True), ('prompt__isnull', True)), fields=('project', 'writer'), name='writing_one_own_prompt_at_a_time'),
+        ),
+        migrations.AddConstraint(
+            model_name='writing',
+            constraint=models.CheckConstraint(condition=models.Q(('place__isnull', True), ('prompt__isnull', False), _connector='OR'), name='writing_place_is_of_a_prompt'),
         ),
     ]

@@ -2,7 +2,7 @@
 
 from annotate.models.comparison import Candidate, Comparison, Prompt, Response
 from annotate.models.dataset import Dataset
-from annotate.models.demonstration import Demonstration
+from annotate.models.demonstration import Demonstration, DemonstrationVersion, Writing
 from annotate.models.gold import GoldQuestion
 from annotate.models.judgment import Assessment, Judgment, JudgmentVersion, Skip
 from annotate.models.model_version import ModelVersion
@@ -18,6 +18,7 @@ __all__ = [
     "Comparison",
     "Dataset",
     "Demonstration",
+    "DemonstrationVersion",
     "GoldQuestion",
     "GuidelineVersion",
     "Judgment",
@@ -34,4 +35,5 @@ __all__ = [
     "Skip",
     "Slot",
     "User",
+    "Writing",
 ]

@@ -92,11 +92,24 @@ class Project(models.Model):
         null=True, blank=True, max_digits=8, decimal_places=2, help_text="What an hour of judging costs; null: unknown."
     )
     currency = models.CharField(max_length=8, blank=True, default="USD")
+    writing = models.BooleanField(default=False, help_text="People write demonstrations: ideal answers to prompts.")
+    demonstrations_wanted = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(20)],
+        help_text="How many different people write an ideal answer to each prompt of the pool.",
+    )
+    own_prompts = models.BooleanField(
+        default=False, help_text="Writers may also make up prompts of their own (Ouyang et al. 2022, appendix A)."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ["name"]
         constraints = [
+            models.CheckConstraint(
+                condition=Q(demonstrations_wanted__gte=1) & Q(demonstrations_wanted__lte=20),
+                name="project_wants_1_to_20_demonstrations",
+            ),
             *[
                 models.CheckConstraint(
                     condition=Q(**{f"{name}__isnull": True}) | Q(**{f"{name}__gt": 0, f"{name}__lte": 1}),
@@ -151,6 +164,9 @@ class Membership(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=12, choices=Role.choices)
+    reviews = models.BooleanField(
+        default=False, help_text="May review demonstrations, which researchers and admins always may."
+    )
     acknowledged = models.ForeignKey(
         "annotate.GuidelineVersion", null=True, on_delete=models.SET_NULL, related_name="+",
         help_text="The last changed guidelines that they said they had read.",

@@ -7,6 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from annotate import access
 from annotate.models import Membership, Project
@@ -18,6 +19,9 @@ MENU = [
     ("Overview", "project", RESEARCHER),
     ("Compare", "label", ANNOTATOR),
     ("My judgments", "label_history", ANNOTATOR),
+    (_("Write"), "write", ANNOTATOR),
+    (_("My texts"), "demonstrations_mine", ANNOTATOR),
+    (_("Review"), "demonstrations", access.REVIEWER),
     ("Guidelines", "guidelines", None),
     ("Data", "data", ADMIN),
     ("Datasets", "datasets", RESEARCHER),
@@ -28,6 +32,8 @@ MENU = [
     ("People", "people", ADMIN),
     ("Settings", "settings", ADMIN),
 ]
+# Entries that stand there only where the project has this setting on.
+FEATURES = {"write": "writing", "demonstrations_mine": "writing", "demonstrations": "writing"}
 
 
 def signed_in(view):
@@ -68,7 +74,7 @@ def menu(request: HttpRequest, project: Project) -> list[dict]:
     return [
         {"title": title, "url": reverse(name, args=[project.slug]), "current": here == name}
         for title, name, role in MENU
-        if role is None or role in request.roles
+        if (role is None or role in request.roles) and getattr(project, FEATURES.get(name, "pk"))
     ]
 
 

@@ -103,5 +103,8 @@ def _counts(project: Project) -> list[tuple[str, int]]:
         ("Prompts for policies", Prompt.objects.filter(project=project, in_pool=True).count()),
         ("Comparisons", Comparison.objects.filter(project=project).count()),
         ("Judgments", Judgment.objects.filter(comparison__project=project).count()),
-        ("Demonstrations", Demonstration.objects.filter(prompt__project=project).count()),
+        (
+            "Demonstrations",
+            Demonstration.objects.filter(prompt__project=project, state=Demonstration.State.ACCEPTED).count(),
+        ),
     ]

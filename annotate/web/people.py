@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect
 
 from annotate.errors import UserError
 from annotate.models import Membership, Project, User
-from annotate.projects import add_member, create_account, remove_member
+from annotate.projects import add_member, create_account, remove_member, set_reviewer
 from annotate.web.common import ADMIN, page, project_view
 from annotate.web.forms import add_user_error
 
@@ -78,4 +78,6 @@ def _change(request: HttpRequest, project: Project) -> None:
         messages.success(request, f"{name} no longer belongs to this project.")
     else:
         add_member(project, name, role, user=request.user)
+        if project.writing:
+            set_reviewer(project, name, "reviews" in request.POST, user=request.user)
         messages.success(request, f"{name} is now {role} here.")

@@ -6,6 +6,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext_lazy as _
 
 from annotate import access
 from annotate.errors import UserError
@@ -73,7 +74,26 @@ class ProjectForm(forms.Form):
     )  # fmt: skip
 
 
-class SettingsForm(ProjectForm):
+class WritingForm(forms.Form):
+    """The settings of demonstrations."""
+
+    writing = forms.BooleanField(
+        required=False,
+        label=_("Demonstrations"),
+        help_text=_("People write ideal answers to the prompts of the pool; accepted ones are data for fine-tuning."),
+    )
+    demonstrations_wanted = forms.IntegerField(
+        initial=1, min_value=1, max_value=20, label=_("Demonstrations per prompt"),
+        help_text=_("How many different people answer each prompt."),
+    )  # fmt: skip
+    own_prompts = forms.BooleanField(
+        required=False,
+        label=_("Prompts of one’s own"),
+        help_text=_("Writers may also make up a prompt and answer it."),
+    )
+
+
+class SettingsForm(WritingForm, ProjectForm):
     archived = forms.BooleanField(
         required=False,
         label="Archived",
@@ -107,7 +127,7 @@ def new(request: HttpRequest) -> HttpResponse:
 
 @project_view(ADMIN)
 def settings(request: HttpRequest, project: Project) -> HttpResponse:
-    initial = {name: getattr(project, name) for name in ("name", "description", "judgments_wanted", "archived")}
+    initial = {name: getattr(project, name) for name in SettingsForm.base_fields if hasattr(project, name)}
     initial["lease_minutes"] = max(1, project.lease_seconds // 60)
     form = SettingsForm(request.POST or None, initial=initial)
     if form.is_valid():

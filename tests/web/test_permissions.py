@@ -5,8 +5,10 @@ from django.test import Client
 from django.urls import reverse
 
 from annotate.datasets.snapshots import create_snapshot
+from annotate.demonstrations.writing import next_writing, submit_demonstration
+from annotate.labeling.comparisons import add_prompts
 from annotate.models import Dataset, ModelVersion, Run, User
-from annotate.projects import create_project
+from annotate.projects import create_project, update_project
 from annotate.urls import project_urls
 
 PEOPLE = ("admin", "researcher", "annotator", "outsider")
@@ -40,6 +42,11 @@ PAGES = [
     ("round_new", [], ADMINS),
     ("people", [], ADMINS),
     ("settings", [], ADMINS),
+    ("write", [], LABELING),
+    ("write_own", [], LABELING),
+    ("demonstrations_mine", [], LABELING),
+    ("demonstrations", [], RESULTS),
+    ("demonstration_review", ["{demonstration}"], RESULTS),
 ]
 # Addresses that only take POST, and who may send.
 ACTIONS = [
@@ -56,6 +63,12 @@ ACTIONS = [
     ("round_new", [], ADMINS),
     ("people", [], ADMINS),
     ("settings", [], ADMINS),
+    ("write", [], LABELING),
+    ("write_own", [], LABELING),
+    ("write_draft", [], LABELING),
+    ("write_skip", [], LABELING),
+    ("demonstration_revise", ["{demonstration}"], LABELING),
+    ("demonstration_review", ["{demonstration}"], RESULTS),
 ]
 
 
@@ -66,7 +79,11 @@ def rows(project):
     model = ModelVersion.objects.create(project=project, kind="policy", name="starter", source="models/none")
     run = Run.objects.create(project=project, recipe="sft", base_model=model)
     dataset = create_snapshot(project, Dataset.Kind.PROMPTS)
-    return {"model": model.pk, "run": run.pk, "dataset": dataset.pk}
+    staff = User.objects.get(username="root")
+    update_project(project, staff, writing=True)
+    add_prompts(project, [[{"role": "user", "content": "To be answered"}]], in_pool=True)
+    written = submit_demonstration(staff, next_writing(project, staff).key, "An answer.")
+    return {"model": model.pk, "run": run.pk, "dataset": dataset.pk, "demonstration": written.pk}
 
 
 def address(name: str, arguments: list, rows: dict) -> str:
