@@ -195,6 +195,13 @@ def different(responses: Iterable[Response]) -> list[Response]:
     return list(distinct.values())
 
 
+def withdraw(comparisons: Sequence[Comparison]) -> None:
+    """Hands these comparisons out to nobody any more; what was judged stays, and who has one open may still submit."""
+    ids = [comparison.pk for comparison in comparisons]
+    Comparison.objects.filter(pk__in=ids).update(judgments_wanted=0)
+    Slot.objects.filter(comparison__in=ids, free_from__lte=timezone.now(), reservations__isnull=True).delete()
+
+
 def batches(values: Iterable) -> Iterator[list]:
     """`values` in lists of at most BATCH."""
     values = iter(values)

@@ -13,6 +13,7 @@ from annotate.labeling.locks import lock_annotator
 from annotate.labeling.queue import give_back, reservation_of
 from annotate.labeling.verdict import LONGEST_NOTE, read_text, read_verdict
 from annotate.models import Assessment, GuidelineVersion, Judgment, Reservation, Skip, Slot
+from annotate.quality import gold
 
 
 @transaction.atomic
@@ -61,6 +62,7 @@ def submit_judgment(
     )
     if assessments := verdict.assessments(judgment, shown):
         Assessment.objects.bulk_create(assessments)
+    gold.check(judgment, now=now)
     return judgment
 
 
@@ -84,6 +86,7 @@ def skip_comparison(user, key: str | uuid.UUID, reason: str, note: str = "", *, 
     skip, _created = Skip.objects.get_or_create(
         comparison=comparison, annotator=user, defaults={"reason": reason, "note": note, "created_at": now}
     )
+    gold.check(skip, now=now)
     return skip
 
 

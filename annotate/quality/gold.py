@@ -1,0 +1,141 @@
+"""How people fare against gold questions and in the qualification test, and the thresholds that follow from it.
+
+Nothing is stored about an answer: whether a judgment matches follows from it and the question's expected response. So a
+question that is taken out of service stops counting against anybody, and checking twice gives what checking once gives.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import median
+
+from django.db.models import Count, F, Q, QuerySet
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from annotate.labeling.admission import pause_for
+from annotate.models import GoldQuestion, Judgment, Membership, Project, Skip
+from annotate.models.judgment import Rating
+
+GOLD, QUALIFICATION = GoldQuestion.Purpose.GOLD, GoldQuestion.Purpose.QUALIFICATION
+# Fewer answers say nothing about a person: with three of four known, one slip is all it takes to fall to one half.
+FEWEST_ANSWERS = 4
+
+# Whether a judgment is what its gold question expects; “equal” where no response is expected.
+MATCHES = Q(winner=F("comparison__gold__expected")) | Q(
+    comparison__gold__expected__isnull=True, rating=Rating.EQUAL
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Record:
+    """Of `answered` questions `matched` came out as expected; a skipped question of the test is answered, unmatched."""
+
+    matched: int
+    answered: int
+
+    @property
+    def share(self) -> float | None:
+        return self.matched / self.answered if self.answered else None
+
+
+def check(answer: Judgment | Skip, *, now: datetime | None = None) -> None:
+    """After a judgment or a skip: ends the test if this was its last question, pauses who crossed a threshold.
+
+    In the transaction of the answer, or any time later: it looks at what is stored and changes only the membership, by
+    conditional updates. Without a test or thresholds it asks the database for nothing but the comparison's project.
+    """
+    project = answer.comparison.project
+    if project.qualification_pass is None and project.pause_below_gold is None and project.pause_below_seconds is None:
+        return
+    membership = project.memberships.filter(user=answer.annotator_id, role=Membership.Role.ANNOTATOR).first()
+    if membership is None or membership.paused_at:
+        return
+    now = now or timezone.now()
+    if project.qualification_pass is not None and membership.qualified_at is None:
+        _end_test(project, membership, now)
+    elif crossed := _crossed(project, membership):
+        pause_for(membership, crossed, now)
+
+
+def gold_record(project: Project, user_id: int, since: datetime | None = None) -> Record:
+    """The answers of a person to the gold questions in service, after `since` where one is given."""
+    return _record(_answers(project, user_id, GOLD, since))
+
+
+def test_record(project: Project, membership: Membership) -> Record:
+    """The present attempt at the qualification test."""
+    user, since = membership.user_id, membership.counted_since
+    judged = _record(_answers(project, user, QUALIFICATION, since))
+    skipped = Skip.objects.filter(
+        annotator=user, comparison__project=project, comparison__gold__purpose=QUALIFICATION,
+        comparison__gold__active=True,
+    )  # fmt: skip
+    if since:
+        skipped = skipped.filter(created_at__gt=since)
+    return Record(judged.matched, judged.answered + skipped.count())
+
+
+def questions_ahead(project: Project, user_id: int) -> int:
+    """How many questions of the test this person has not met: what another attempt can be made of."""
+    questions = GoldQuestion.objects.filter(comparison__project=project, purpose=QUALIFICATION, active=True)
+    mine = Q(comparison__judgments__annotator=user_id) | Q(comparison__skips__annotator=user_id)
+    return questions.count() - questions.filter(mine).distinct().count()
+
+
+def test_answers(project: Project, user_id: int) -> QuerySet[Judgment]:
+    """What a person answered in the test, in that order, each with `matches` and its question's explanation."""
+    answers = Judgment.objects.filter(
+        annotator=user_id, comparison__project=project, comparison__gold__purpose=QUALIFICATION
+    )
+    return (
+        answers.annotate(matches=MATCHES)
+        .select_related("comparison__gold__expected", "comparison__prompt", "left", "right")
+        .order_by("created_at", "id")
+    )
+
+
+def _end_test(project: Project, membership: Membership, now: datetime) -> None:
+    attempt = test_record(project, membership)
+    asked = min(project.qualification_questions, attempt.answered + questions_ahead(project, membership.user_id))
+    if not attempt.answered or attempt.answered < asked:
+        return
+    # A share of 0.8 of five questions is four of them, whatever 0.8 · 5 is in binary.
+    if attempt.matched >= project.qualification_pass * attempt.answered - 1e-9:
+        Membership.objects.filter(pk=membership.pk, qualified_at__isnull=True).update(qualified_at=now)
+    else:
+        pause_for(membership, Membership.Pause.TEST, now)
+
+
+def _crossed(project: Project, membership: Membership) -> str | None:
+    """Which threshold this person has crossed, looking at no more than the last `pause_after` judgments for speed."""
+    since = membership.counted_since
+    judged = Judgment.objects.filter(annotator=membership.user_id, comparison__project=project)
+    if since:
+        judged = judged.filter(created_at__gt=since)
+    last = list(
+        judged.order_by("-created_at").values_list(Coalesce("active_seconds", "seconds"), flat=True)
+        [: max(1, project.pause_after)]
+    )  # fmt: skip
+    if len(last) < project.pause_after:
+        return None
+    known = [seconds for seconds in last if seconds is not None]
+    if project.pause_below_seconds is not None and known and median(known) < project.pause_below_seconds:
+        return Membership.Pause.HURRY
+    if project.pause_below_gold is not None:
+        record = gold_record(project, membership.user_id, since)
+        if record.answered >= FEWEST_ANSWERS and record.share < project.pause_below_gold - 1e-9:
+            return Membership.Pause.GOLD
+    return None
+
+
+def _answers(project: Project, user_id: int, purpose: str, since: datetime | None) -> QuerySet[Judgment]:
+    """This person's judgments of the questions in service, those left out that a question was made of."""
+    answers = Judgment.objects.filter(
+        annotator=user_id, comparison__project=project, comparison__gold__purpose=purpose,
+        comparison__gold__active=True, created_at__gte=F("comparison__gold__created_at"),
+    )  # fmt: skip
+    return answers.filter(created_at__gt=since) if since else answers
+
+
+def _record(answers: QuerySet[Judgment]) -> Record:
+    return Record(**answers.aggregate(matched=Count("pk", filter=MATCHES), answered=Count("pk")))
