@@ -1,6 +1,5 @@
 """Judgments and skips: stored once, whenever and however often they are sent."""
 
-import math
 import uuid
 from datetime import datetime
 
@@ -9,6 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate.errors import UserError
+from annotate.labeling.attention import at_submit
 from annotate.labeling.locks import lock_annotator
 from annotate.labeling.queue import give_back, reservation_of
 from annotate.labeling.verdict import LONGEST_NOTE, read_text, read_verdict
@@ -56,7 +56,7 @@ def submit_judgment(
         renderer=renderer,
         shown_at=shown_at,
         seconds=seconds,
-        active_seconds=_within(active_seconds, seconds),
+        active_seconds=at_submit(reservation, active_seconds, now),
         created_at=now,
         **verdict.columns(shown),
     )
@@ -108,14 +108,3 @@ def _use_up_slot(reservation: Reservation, user, now: datetime) -> Slot | None:
 def _guideline_at(project, moment: datetime) -> GuidelineVersion | None:
     """The version that stood beside the pair when it was shown."""
     return GuidelineVersion.objects.filter(project=project, created_at__lte=moment).order_by("-number").first()
-
-
-def _within(active: float | str | None, seconds: float) -> float | None:
-    """What the page measured, never more than what passed here; a clock that cannot be read costs nobody a judgment."""
-    try:
-        measured = float(active) if active not in (None, "") else None
-    except (TypeError, ValueError):
-        return None
-    if measured is None or not math.isfinite(measured):
-        return None
-    return min(max(0.0, measured), seconds)

@@ -61,6 +61,9 @@ class Reservation(models.Model):
     shown_at = models.DateTimeField(null=True)
     # The slot's `free_from` when it was drawn: how far this person has come in the queue.
     queued_at = models.DateTimeField()
+    # What the page reported so far, and when: annotate/labeling/attention.py.
+    active_seconds = models.FloatField(default=0.0)
+    active_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["reserved_at"]

@@ -9,6 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotate.errors import UserError
+from annotate.labeling import attention
 from annotate.labeling.progress import QueueState, queue_state
 from annotate.labeling.queue import renew as renew_reservation
 from annotate.labeling.queue import reserve_next
@@ -19,6 +20,7 @@ from annotate.projects import current_guidelines
 from annotate.web.common import ANNOTATOR, page, project_view
 from annotate.web.conversation import conversation
 from annotate.web.held_up import held_up_context
+from annotate.web.rendering import RENDERER_VERSION
 
 RATINGS = [
     (Rating.A_BETTER.value, Rating.A_BETTER.label, "clearly"),
@@ -28,6 +30,8 @@ RATINGS = [
 ]
 CRITERIA = [("helpful", "Helpful"), ("truthful", "Truthful"), ("harmless", "Harmless")]
 HISTORY_LENGTH = 50
+# An open page says at least this often that it is read, and for how long so far.
+RENEW_SECONDS = 60
 
 
 @never_cache
@@ -58,6 +62,7 @@ def renew(request: HttpRequest, project: Project, key) -> HttpResponse:
     """Keeps the pair reserved while its page is looked at. A pair that is lost meanwhile may still be submitted."""
     with suppress(UserError):
         renew_reservation(key, request.user)
+    attention.report(key, request.user, request.POST.get("active_seconds"))
     return HttpResponse(status=204)
 
 
@@ -76,7 +81,10 @@ def history(request: HttpRequest, project: Project) -> HttpResponse:
 def _judge(request: HttpRequest) -> None:
     sent = request.POST
     verdicts = {name: sent.get(name, "") for name, _ in CRITERIA}
-    submit_judgment(request.user, sent.get("key", ""), sent.get("rating", ""), note=sent.get("note", ""), **verdicts)
+    submit_judgment(
+        request.user, sent.get("key", ""), sent.get("rating", ""), note=sent.get("note", ""),
+        active_seconds=sent.get("active_seconds"), renderer=RENDERER_VERSION, **verdicts,
+    )  # fmt: skip
 
 
 def _answer(request: HttpRequest, project: Project, store, done: str) -> HttpResponse:
@@ -110,7 +118,7 @@ def _show_next(request: HttpRequest, project: Project, done: str = "") -> HttpRe
         "ratings": RATINGS,
         "criteria": CRITERIA,
         "reasons": Skip.Reason.choices,
-        "renew_seconds": max(5, project.lease_seconds // 3),
+        "renew_seconds": max(5, min(RENEW_SECONDS, project.lease_seconds // 3)),
         "guideline": guideline,
         **held_up,
     }

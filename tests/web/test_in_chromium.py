@@ -1,5 +1,7 @@
 """The labeling page in a real browser: keys, drafts, failures, a narrow screen, and the content security policy."""
 
+from urllib.parse import parse_qs
+
 import pytest
 
 from annotate.models import Judgment, Skip, User
@@ -152,4 +154,55 @@ def test_no_page_of_an_admin_scrolls_sideways_or_breaks_the_policy(open_page, pa
                  "rounds/", "rounds/new/", "people/", "settings/", "label/", "label/history/"):  # fmt: skip
         page.goto(f"{host}/p/kind/{part}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, part or "overview"
+    assert page.complaints == []
+
+
+def test_active_time_counts_neither_idleness_nor_a_hidden_tab(open_page, pairs):
+    """Ten seconds of work, two idle minutes of which one counts, a hidden hour, five more seconds: 75 in all."""
+    pairs(2)
+    page = open_page("annotator", "/p/kind/label/")
+    page.clock.install()
+    page.reload()
+    page.clock.run_for(10_000)
+    page.mouse.move(200, 200)
+    page.clock.run_for(120_000)
+    hide = "state => { Object.defineProperty(document, 'visibilityState', {configurable: true, get: () => state});"
+    hide += " document.dispatchEvent(new Event('visibilitychange')) }"
+    page.evaluate(hide, "hidden")
+    page.clock.run_for(3_600_000)
+    page.evaluate(hide, "visible")
+    page.clock.run_for(5_000)
+    page.keyboard.press("1")
+    with page.expect_response(lambda answer: answer.request.method == "POST") as sent:
+        page.keyboard.press("Enter")
+    fields = parse_qs(sent.value.request.post_data)
+    assert float(fields["active_seconds"][0]) == pytest.approx(75, abs=1)
+    assert Judgment.objects.get().active_seconds <= Judgment.objects.get().seconds, "the server's clock is the bound"
+
+
+def test_keys_are_those_that_the_person_chose(open_page, pairs):
+    pairs(2)
+    User.objects.filter(username="annotator").update(keys={"rate_2": "q", "submit": "z", "help": "h"})
+    page = open_page("annotator", "/p/kind/label/")
+    key = key_of(page)
+    page.keyboard.press("g")
+    page.keyboard.press("h")
+    assert page.is_visible("#keys-help >> text=A is slightly better")
+    page.keyboard.press("q")
+    assert not page.is_checked("[name=rating][value='2']"), "keys rest while the overlay is open"
+    page.keyboard.press("Escape")
+    page.keyboard.press("2")
+    assert not page.is_checked("[name=rating][value='2']")
+    page.keyboard.press("Q")
+    assert page.is_checked("[name=rating][value='2']")
+    page.keyboard.press("Enter")
+    assert key_of(page) == key
+    page.keyboard.press("z")
+    page.wait_for_function(NEXT_PAIR, arg=key)
+    assert Judgment.objects.get().rating == 2
+    page.goto(page.url.replace("/p/kind/label/", "/account/"))
+    page.focus("[name=skip]")
+    page.keyboard.press("Enter")
+    page.click("text=Save the keys")
+    assert User.objects.get(username="annotator").keys["skip"] == "Enter"
     assert page.complaints == []

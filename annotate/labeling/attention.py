@@ -1,0 +1,54 @@
+"""Active time: for how long somebody worked with a page, which is less than for how long it was open.
+
+The page measures (static/js/attention.js): it counts while its tab is visible and the last pointer, key or scroll is
+at most a minute ago, and reports its total with every renewal of the reservation and with the judgment. The server
+cannot see eyes, but it has a clock: between two reports the total may grow by no more than the time that passed here,
+and it never shrinks. So a page that claims too much gets at most what its open time allows.
+"""
+
+import math
+from datetime import datetime
+
+from django.utils import timezone
+
+from annotate.models import Reservation
+
+
+def credited(known: float, since: datetime, claimed: float | str | None, now: datetime) -> float:
+    """The active seconds at `now`, of which `known` were credited at `since` and `claimed` is the page's new total.
+
+    What cannot be read as a number claims nothing new: a broken clock costs nobody a judgment.
+    """
+    passed = max(0.0, (now - since).total_seconds())
+    new = (_number(claimed) or 0.0) - known
+    return known + min(max(0.0, new), passed)
+
+
+def report(key, user, claimed: float | str | None, *, now: datetime | None = None) -> None:
+    """Stores what the page of this reservation counted so far; nothing happens for a key that is not `user`'s."""
+    now = now or timezone.now()
+    reservation = Reservation.objects.filter(key=key, annotator=user).first()
+    if reservation is None or _number(claimed) is None or not reservation.shown_at:
+        return
+    since = reservation.active_at or reservation.shown_at
+    # Two reports at once: one of them changes the row, and the other one's share comes with its next total.
+    Reservation.objects.filter(pk=key, active_at=reservation.active_at).update(
+        active_seconds=credited(reservation.active_seconds, since, claimed, now), active_at=max(now, since)
+    )
+
+
+def at_submit(reservation: Reservation, claimed: float | str | None, now: datetime) -> float | None:
+    """The active seconds of a judgment, within the time since the pair was shown; None if the page never reported."""
+    if _number(claimed) is None and reservation.active_at is None:
+        return None
+    shown_at = reservation.shown_at or reservation.reserved_at
+    total = credited(reservation.active_seconds, reservation.active_at or shown_at, claimed, now)
+    return min(total, max(0.0, (now - shown_at).total_seconds()))
+
+
+def _number(value: float | str | None) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

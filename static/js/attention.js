@@ -1,0 +1,66 @@
+// Active time: how long somebody worked with the pair on the screen. It counts while the tab is visible and the last
+// pointer, key or scroll is at most a minute ago; annotate/labeling/attention.py says what the server makes of it.
+(() => {
+  const IDLE_AFTER_MS = 60_000;
+  const SIGNS = ["pointerdown", "pointermove", "keydown", "scroll", "wheel", "touchmove", "input"];
+
+  /** Adds up stretches of activity; all times are milliseconds of one clock that never goes backwards. */
+  class ActiveTime {
+    constructor(now, seconds = 0) {
+      this.counted = seconds * 1000;
+      this.sign(now);
+    }
+
+    /** The person did something. */
+    sign(now) {
+      this.settle(now);
+      this.from = now;
+      this.until = now + IDLE_AFTER_MS;
+    }
+
+    /** The tab is out of sight: what follows does not count until the next sign. */
+    pause(now) {
+      this.settle(now);
+      this.until = now;
+    }
+
+    settle(now) {
+      this.counted += Math.max(0, Math.min(now, this.until ?? now) - (this.from ?? now));
+      this.from = now;
+    }
+
+    seconds(now) {
+      this.settle(now);
+      return Math.round(this.counted / 100) / 10;
+    }
+  }
+
+  const now = () => performance.now();
+  const task = () => document.querySelector("#task[data-key]");
+  let time = null;
+  let key = null;
+
+  // A new pair begins at nothing; a page that is loaded again goes on from what the server knows.
+  function begin() {
+    const shown = task();
+    if (!shown) time = null;
+    else if (!time || key !== shown.dataset.key) time = new ActiveTime(now(), Number(shown.dataset.active) || 0);
+    key = shown?.dataset.key;
+    if (time && document.visibilityState !== "visible") time.pause(now());
+  }
+
+  const isVisible = () => document.visibilityState === "visible";
+  for (const name of SIGNS) {
+    document.addEventListener(name, () => isVisible() && time?.sign(now()), { capture: true, passive: true });
+  }
+  document.addEventListener("visibilitychange", () => (isVisible() ? time?.sign(now()) : time?.pause(now())));
+  document.addEventListener("htmx:afterSettle", begin);
+
+  // Goes along with the judgment and with every renewal of the reservation.
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (!time || !event.detail.elt.matches?.("#judge, #keep-reserved")) return;
+    event.detail.parameters.set("active_seconds", String(time.seconds(now())));
+  });
+
+  begin();
+})();
