@@ -11,9 +11,8 @@ from training.errors import TrainingError
 from training.events import EventLog
 from training.logprobs import supports_shared_prefix
 from training.loop import learning_rate_at
-from training.models import load_policy, load_reward_model
+from training.models import load_policy, load_reward_model, load_tokenizer
 from training.recipes.presets import PolicyGradientConfig
-from training.rewards import RewardModelSource
 from training.rollouts import PromptStream, RunningDeviation
 from training.runtime import Runtime
 
@@ -45,14 +44,12 @@ class Position:
     deviation: RunningDeviation
 
 
-def load_actors(
-    config: PolicyGradientConfig, machine: Runtime, log: EventLog, tokenizer, reward_model: RewardModelSource
-) -> Actors:
+def load_actors(config: PolicyGradientConfig, machine: Runtime, log: EventLog, tokenizer) -> Actors:
     policy = load_policy(config.model, device=machine.device)
     reference = load_policy(config.reference or config.model, device=machine.device).requires_grad_(False)
     value = None
     if config.baseline == "value":
-        value = _load_value_model(config, machine, log, tokenizer, reward_model)
+        value = _load_value_model(config, machine, log, tokenizer)
     models = [policy, reference] + ([value] if value is not None else [])
     shared = [supports_shared_prefix(model) for model in models]  # asked of each, since asking also prepares it
     return Actors(
@@ -65,10 +62,10 @@ def load_actors(
     )
 
 
-def _load_value_model(config, machine, log, tokenizer, reward_model: RewardModelSource):
+def _load_value_model(config, machine, log, tokenizer):
     """The reward model's trunk with a head of zeros: V starts at 0 everywhere, on features that know what is good."""
-    source = config.value_model or config.reward_model
-    if not config.value_model and reward_model.tokenizer.get_vocab() != tokenizer.get_vocab():
+    source = config.value_model or config.value_source() or config.model
+    if not config.value_model and load_tokenizer(source).get_vocab() != tokenizer.get_vocab():
         log.message("the reward model has another tokenizer, so the value model starts from the policy")
         source = config.model
     value = load_reward_model(source, device=machine.device)

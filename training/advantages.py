@@ -89,6 +89,29 @@ def group_advantages(returns: torch.Tensor, *, scaled: bool, eps: float = 1e-6) 
     return centred / (returns.std(1, keepdim=True) + eps) if scaled else centred
 
 
+def fill_unscored(scores: torch.Tensor) -> torch.Tensor:
+    """(prompts, K) with each NaN replaced by the mean of the group's other scores, or of all where it has none.
+
+    So a completion that no source could score moves no baseline; its own advantage is left out by the caller.
+    """
+    means = scores.nanmean(1, keepdim=True)
+    return torch.where(scores.isnan(), torch.where(means.isnan(), scores.nanmean(), means), scores)
+
+
+def constrained_rewards(
+    scores: torch.Tensor, passed: torch.Tensor, log_ratios: torch.Tensor, *, kl_max: float
+) -> torch.Tensor:
+    """What is left of a reward under constraints, all (prompts, K): max(1 − log(π/π_ref)/KL_max, 0)·σ(r − r̄), or 0.
+
+    0 where a judge failed the completion; r̄ is the mean of the prompt's completions. Less the batch's mean it is the
+    advantage: a completion is reinforced if it passes all judges and is better than average, and else made less likely.
+    CGPO with CRPG, Xu et al. 2024, section 4.1 (σ(r − r̄) calibrates rewards so that prompts can be compared; there r̄ is
+    the reward of one response that comes with the prompt).
+    """
+    calibrated = torch.sigmoid(scores - scores.mean(1, keepdim=True))
+    return torch.where(passed, (1 - log_ratios / kl_max).clamp(min=0) * calibrated, 0.0)
+
+
 def whiten(x: torch.Tensor, mask: torch.Tensor, *, shift_mean: bool = True, eps: float = 1e-8) -> torch.Tensor:
     """Mean 0 (or, without `shift_mean`, as before) and variance 1 over real tokens; 0 at padding."""
     values = x[mask]

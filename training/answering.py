@@ -7,7 +7,7 @@ from training.chat import decode_completion, encode_prompt
 from training.config import ConfigError
 from training.events import EventLog
 from training.models import load_tokenizer
-from training.records import Message, read_records
+from training.records import Prompt, read_records
 from training.runtime import Runtime
 from training.sampling import sample
 
@@ -31,7 +31,7 @@ class Answerer:
         self.max_tokens, self.temperature = max_tokens, temperature
 
     def answers(
-        self, policy, prompts: list[list[Message]], n: int, *, seed: str, first_step: int = 0, total: int = 0
+        self, policy, prompts: list[Prompt], n: int, *, seed: str, first_step: int = 0, total: int = 0
     ) -> list[list[Answer]]:
         """n answers to each prompt. `first_step` and `total` place the first prompt on the run's progress bar."""
         answers: list[list[Answer]] = []
@@ -40,7 +40,7 @@ class Answerer:
             with self.machine.autocast():
                 groups = sample(
                     policy,
-                    [encode_prompt(self.tokenizer, messages) for messages in prompts[start : start + _AT_ONCE]],
+                    [encode_prompt(self.tokenizer, prompt.messages) for prompt in prompts[start : start + _AT_ONCE]],
                     n=n,
                     max_new_tokens=self.max_tokens,
                     eos_id=self.tokenizer.eos_token_id,
@@ -55,7 +55,7 @@ class Answerer:
         return answers
 
     def distinct_answers(
-        self, policy, prompts: list[list[Message]], n: int, *, seed: str, tries: int = 4
+        self, policy, prompts: list[Prompt], n: int, *, seed: str, tries: int = 4
     ) -> list[list[Answer]]:
         """Up to n answers to each prompt, no two the same, all fit for a record: not empty, without NUL.
 
@@ -74,9 +74,9 @@ class Answerer:
         return [list(answers.values()) for answers in found]
 
 
-def read_prompts(path: str, *, limit: int | None = None) -> list[list[Message]]:
-    """The messages of each prompt of a file (any file whose rows have a "prompt"); the first `limit` of them."""
-    prompts = [record.messages for record in read_records(path, "prompts")][:limit]
+def read_prompts(path: str, *, limit: int | None = None) -> list[Prompt]:
+    """The prompts of a file (any file whose rows have a "prompt"); the first `limit` of them."""
+    prompts = read_records(path, "prompts")[:limit]
     if not prompts:
         raise ConfigError(f"{path} holds no prompts")
     return prompts

@@ -11,7 +11,7 @@ import math
 import os
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
@@ -46,12 +46,19 @@ RECIPES: dict[str, Recipe] = {
     "grpo": Recipe("training.recipes.presets:GRPO", "training.recipes.policy_gradient:run"),
     "dr_grpo": Recipe("training.recipes.presets:DR_GRPO", "training.recipes.policy_gradient:run"),
     "dapo": Recipe("training.recipes.presets:DAPO", "training.recipes.policy_gradient:run"),
+    "cgpo": Recipe("training.recipes.presets:CGPO", "training.recipes.policy_gradient:run"),
 }
 
 
-def setting(default=MISSING, help: str = "", *, choices: tuple = (), low=-math.inf, high=math.inf):
-    """A dataclass field with what `resolve` checks and a person is told. Without a default it must be given."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high})
+def setting(
+    default=MISSING, help: str = "", *, choices: tuple = (), low=-math.inf, high=math.inf, parse: Callable | None = None
+):
+    """A dataclass field with what `resolve` checks and a person is told. Without a default it must be given.
+
+    `parse` (name, text or JSON value) gives the value of a setting that is more than a word, or raises ConfigError.
+    """
+    metadata = {"help": help, "choices": choices, "low": low, "high": high, "parse": parse}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +126,7 @@ class TrainingConfig(BaseConfig):
 def config_class(recipe: str) -> type[BaseConfig]:
     """The recipe's dataclass. Raises ConfigError for an unknown recipe."""
     if recipe not in RECIPES:
-        raise ConfigError(f"unknown recipe {recipe}{_suggestion(recipe, RECIPES)}; known: {', '.join(RECIPES)}")
+        raise ConfigError(f"unknown recipe {recipe}{suggestion(recipe, RECIPES)}; known: {', '.join(RECIPES)}")
     return _load(RECIPES[recipe].config)
 
 
@@ -130,21 +137,25 @@ def run_function(recipe: str) -> Callable:
 
 def resolve(recipe: str, config_file: str | os.PathLike | None = None, overrides: dict | None = None) -> BaseConfig:
     """Defaults, then the JSON file, then `overrides` (texts as typed, or values). Raises ConfigError."""
-    cls = config_class(recipe)
+    given = list(_read_config_file(config_file, recipe).items()) if config_file else []
+    config = filled(recipe, config_class(recipe), given + list((overrides or {}).items()))
+    config.check()
+    return config
+
+
+def filled(what: str, cls: type, given: Iterable[tuple[str, object]]):
+    """A dataclass of settings from its defaults and what is given. Raises ConfigError; `what` is its name there."""
     types_of = typing.get_type_hints(cls)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     values: dict = {}
-    given = list(_read_config_file(config_file, recipe).items()) if config_file else []
-    for key, value in given + list((overrides or {}).items()):
+    for key, value in given:
         if key not in fields:
-            raise ConfigError(f"{recipe} has no setting {key}{_suggestion(key, fields)}")
+            raise ConfigError(f"{what} has no setting {key}{suggestion(key, fields)}")
         values[key] = _checked(fields[key], types_of[key], value)
     for name, field in fields.items():
         if name not in values and field.default is MISSING:
-            raise ConfigError(f"{recipe} needs {name}=… ({field.metadata.get('help', '')})")
-    config = cls(**values)
-    config.check()
-    return config
+            raise ConfigError(f"{what} needs {name}=… ({field.metadata.get('help', '')})")
+    return cls(**values)
 
 
 def describe(recipe: str) -> list[dict]:
@@ -189,7 +200,8 @@ def _read_config_file(path, recipe: str) -> dict:
     return values
 
 
-def _suggestion(word: str, known) -> str:
+def suggestion(word: str, known) -> str:
+    """" (did you mean …?)" where a known word is close, else nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 
@@ -201,6 +213,8 @@ def _checked(field: dataclasses.Field, kind, value):
         if value is None or (isinstance(value, str) and value.lower() in ("", "none", "null")):
             return None
         kind = next(member for member in typing.get_args(kind) if member is not types.NoneType)
+    if parse := field.metadata.get("parse"):
+        return parse(field.name, value)
     converted = _convert(kind, value)
     if converted is None:
         raise ConfigError(f"{field.name}={value} must be {_TYPE_WORDS[kind]}{' or none' if optional else ''}")

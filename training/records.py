@@ -10,7 +10,7 @@ import math
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 Message = dict[str, str]
@@ -36,7 +36,10 @@ class RecordError(ValueError):
 
 @dataclass(frozen=True)
 class Prompt:
+    """`reference` is what a verifiable reward checks an answer by: {"answer": text}, {"tests": …}, {"schema": …}."""
+
     messages: list[Message]
+    reference: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,9 @@ def parse_record(row: dict, kind: str, file: str | os.PathLike, line: int) -> Re
 def to_line(record: Record) -> dict:
     """The record as a JSON-able dict in the conversational form that Hugging Face `datasets` and TRL take."""
     line: dict = {"prompt": record.messages}
-    if isinstance(record, Demonstration):
+    if isinstance(record, Prompt):
+        line |= record.reference
+    elif isinstance(record, Demonstration):
         line["completion"] = _assistant_turn(record.completion)
     elif isinstance(record, Comparison):
         line["responses"] = [
@@ -108,9 +113,9 @@ def to_line(record: Record) -> dict:
     elif isinstance(record, Preference):
         line["chosen"] = _assistant_turn(record.chosen)
         line["rejected"] = _assistant_turn(record.rejected)
-        for field in ("strength", "margin", "group", "probability", "criteria"):
-            if (value := getattr(record, field)) is not None:
-                line[field] = value
+        for name in ("strength", "margin", "group", "probability", "criteria"):
+            if (value := getattr(record, name)) is not None:
+                line[name] = value
         if record.weight != 1.0:
             line["weight"] = record.weight
     return line
@@ -253,7 +258,23 @@ class _Row:
 
 
 def _prompt(row: _Row) -> Prompt:
-    return Prompt(row.prompt())
+    return Prompt(row.prompt(), _reference(row))
+
+
+def _reference(row: _Row) -> dict:
+    reference: dict = {}
+    if (answer := row.row.get("answer")) is not None:
+        number = isinstance(answer, int | float) and not isinstance(answer, bool)
+        reference["answer"] = str(answer) if number else row.text(answer, "answer")
+    if (tests := row.row.get("tests")) is not None:
+        if not isinstance(tests, list) or not tests:
+            raise row.error("tests", "a list of one Python statement or more, such as \"assert double(2) == 4\"")
+        reference["tests"] = [row.text(test, f"tests[{number}]") for number, test in enumerate(tests)]
+    if (schema := row.row.get("schema")) is not None:
+        if not isinstance(schema, dict):
+            raise row.error("schema", "a JSON schema, which is an object")
+        reference["schema"] = schema
+    return reference
 
 
 def _demonstration(row: _Row) -> Demonstration:
@@ -308,13 +329,13 @@ def _preference(row: _Row) -> Preference:
 def _implicit_prompt(row: _Row) -> tuple[list[Message], str, str]:
     """`chosen` and `rejected` as whole conversations that part at the last turn, both times the assistant's."""
     conversations = []
-    for field in ("chosen", "rejected"):
-        value = row.required(field)
+    for name in ("chosen", "rejected"):
+        value = row.required(name)
         if not isinstance(value, list):
             raise row.error("prompt", 'this field, or "chosen" and "rejected" as whole conversations')
-        messages = row.messages(value, field)
+        messages = row.messages(value, name)
         if len(messages) < 2 or messages[-1]["role"] != "assistant":
-            raise row.error(field, "a conversation that ends with the assistant's answer")
+            raise row.error(name, "a conversation that ends with the assistant's answer")
         conversations.append(messages)
     chosen, rejected = conversations
     if chosen[:-1] != rejected[:-1]:

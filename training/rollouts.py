@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from training.batching import Batch, Example, collate, plan_batches, token_cost
+from training.rewards.combine import Scores
 from training.sampling import Completion
 
 
@@ -37,8 +38,12 @@ class Rollout:
     """(completions, tokens) bool"""
     truncated: torch.Tensor
     """(completions,) bool: cut off before an end-of-sequence token"""
+    scored: Scores
+    """(completions,) each: what the reward sources gave"""
     scores: torch.Tensor
-    """(completions,) as the reward sources gave them"""
+    """(completions,) their sum; where a source failed, a stand-in that moves no baseline"""
+    counted: torch.Tensor
+    """(completions,) bool: no source failed, so the update may use it"""
     rewards: torch.Tensor
     """(completions,) scores scaled, clipped and with penalties: what the policy is to maximise"""
     sampled_logprobs: torch.Tensor

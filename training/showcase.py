@@ -6,7 +6,7 @@ import torch
 
 from training.chat import decode_completion, encode_prompt
 from training.events import EventLog
-from training.records import Message
+from training.records import Prompt
 from training.sampling import sample
 
 
@@ -20,11 +20,11 @@ class Showcase:
         self,
         model,
         tokenizer,
-        prompts: list[list[Message]],
+        prompts: list[Prompt],
         *,
         count: int,
         max_new_tokens: int,
-        score: Callable[[list[list[Message]], list[str]], torch.Tensor] | None = None,
+        score: Callable[[list[Prompt], list[str]], torch.Tensor] | None = None,
     ):
         self.tokenizer, self.max_new_tokens, self.score = tokenizer, max_new_tokens, score
         self.prompts = _distinct(prompts)[:count]
@@ -36,11 +36,11 @@ class Showcase:
             return
         after = self._answers(model)
         rows = [
-            {"prompt": prompt, "before": old, "after": new}
+            {"prompt": prompt.messages, "before": old, "after": new}
             for prompt, old, new in zip(self.prompts, self.before, after, strict=True)
         ]
         for row, old, new in zip(rows, self.rewards_before, self._rewards(after), strict=False):
-            row |= {"reward_before": old, "reward_after": new}
+            row |= {name: value for name, value in (("reward_before", old), ("reward_after", new)) if value == value}
         log.samples(rows)
 
     def _rewards(self, answers: list[str]) -> list[float]:
@@ -50,7 +50,7 @@ class Showcase:
         """Greedy, so that a difference is the training's and not chance."""
         completions = sample(
             model,
-            [encode_prompt(self.tokenizer, prompt) for prompt in self.prompts],
+            [encode_prompt(self.tokenizer, prompt.messages) for prompt in self.prompts],
             max_new_tokens=self.max_new_tokens,
             eos_id=self.tokenizer.eos_token_id,
             pad_id=self.tokenizer.pad_token_id,
@@ -59,8 +59,8 @@ class Showcase:
         return [decode_completion(self.tokenizer, row[0].ids) for row in completions]
 
 
-def _distinct(prompts: list[list[Message]]) -> list[list[Message]]:
-    distinct: list[list[Message]] = []
+def _distinct(prompts: list[Prompt]) -> list[Prompt]:
+    distinct: list[Prompt] = []
     for prompt in prompts:
         if prompt not in distinct:
             distinct.append(prompt)

@@ -28,6 +28,7 @@ from training.actors import Actors
 from training.config import resolve
 from training.events import EventLog
 from training.recipes.policy_gradient import improve
+from training.rewards.combine import Scores
 
 TOKENS, LENGTH = 8, 3
 SEQUENCES = TOKENS**LENGTH
@@ -39,16 +40,20 @@ LIMIT = 0.01
 
 @dataclass(frozen=True)
 class World:
-    """log π_ref(token | prefix), (states, tokens), and a reward for each sequence, (sequences,); drawn at random."""
+    """log π_ref(token | prefix), (states, tokens), a reward for each sequence, (sequences,), and whether a judge passes
+    it, (sequences,) bool; drawn at random.
+    """
 
     reference: torch.Tensor
     rewards: torch.Tensor
+    passes: torch.Tensor
 
     @classmethod
     def draw(cls, seed: int) -> "World":
         generator = torch.Generator().manual_seed(seed)
         logits = torch.randn(STATES, TOKENS, generator=generator, dtype=torch.float64)
-        return cls(logits.log_softmax(-1), torch.randn(SEQUENCES, generator=generator, dtype=torch.float64))
+        rewards = torch.randn(SEQUENCES, generator=generator, dtype=torch.float64)
+        return cls(logits.log_softmax(-1), rewards, torch.rand(SEQUENCES, generator=generator) < 0.5)
 
 
 def sequence_logprobs(policy: torch.Tensor) -> torch.Tensor:
@@ -88,6 +93,23 @@ def optimum_in_loss(world: World, beta: float, estimator: str, scale: float) -> 
         policy[states] = probabilities.log()
         q = (probabilities * q).sum(-1).view(-1, TOKENS) if level else q
     return sequence_logprobs(policy)
+
+
+def optimum_constrained(world: World, kl_max: float, mean_reward: float) -> torch.Tensor:
+    """log π (sequences,) where cgpo's gradient vanishes, −∞ for sequences that fail.
+
+    What is left of the reward, (1 − log(π/π_ref)/KL_max)·R with R = σ(r − r̄), is then the same number c for every
+    sequence that passes (and so more than the 0 of those that fail): π = π_ref·exp(KL_max·(1 − c/R)), c by bisection
+    such that they sum to one.
+    """
+    reference = sequence_logprobs(world.reference).masked_fill(~world.passes, -torch.inf)
+    calibrated = torch.sigmoid(world.rewards - mean_reward)
+    low, high = 0.0, 1.0
+    for _ in range(100):
+        c = (low + high) / 2
+        total = (reference + kl_max * (1 - c / calibrated)).logsumexp(0)
+        low, high = (c, high) if total > 0 else (low, c)
+    return reference + kl_max * (1 - high / calibrated)
 
 
 def _k3_probabilities(reference: torch.Tensor, q: torch.Tensor, beta: float) -> torch.Tensor:
@@ -179,6 +201,7 @@ CASES = [
     Case("dr_grpo", "k3 with beta"),
     Case("dr_grpo", "k2 with beta", {"kl_estimator": "k2"}),
     Case("dr_grpo", "KL in the reward", {"kl_in": "reward", "kl_estimator": "k1"}),
+    Case("cgpo", "kl_max 2", {"kl_max": 2.0, "beta": 0.0}),
     Case("dapo", "no KL", {"beta": 0.0}, gate=False),  # its optimum is the one best sequence
 ]
 
@@ -189,15 +212,19 @@ class Result:
     kl_to_optimum: float
     """KL(π‖π*), π* the KL-regularised optimum"""
     kl_to_own: float
-    """KL(π‖·) to what this algorithm's gradient tends to"""
+    """KL(π‖·) to what this algorithm's gradient tends to; of cgpo among the sequences that pass"""
     reward: float
     seconds: float
+    violations: float = 0.0
+    """probability of the sequences that the judge fails, for cgpo"""
 
 
 def run(case: Case, world: World, beta: float, *, steps: int = 600, seed: int = 0) -> Result:
     """Train a table from π_ref by the recipe's own loop, and measure where it ended."""
     with tempfile.TemporaryDirectory() as output:
         unused = {"model": "-", "reward_model": "-", "prompts": "-", "device": "cpu", "precision": "fp32"}
+        if case.preset == "cgpo":
+            unused["judges"] = [{"source": "max_length", "tokens": LENGTH}]  # the world's own judge takes its place
         config = resolve(
             case.preset,
             None,
@@ -218,6 +245,8 @@ def run(case: Case, world: World, beta: float, *, steps: int = 600, seed: int = 
         improve(actors, [[_PROMPT]] * config.prompts_per_step, _scorer(world), config, runtime.start(config, log), log)
         seconds = time.perf_counter() - started
     reached = policy.sequence_logprobs()
+    if config.baseline == "constrained":
+        return _constrained_result(case, world, config, reached, seconds)
     own = own_optimum(world, config, reached)
     return Result(
         case,
@@ -241,11 +270,20 @@ def own_optimum(world: World, config, reached: torch.Tensor) -> torch.Tensor | N
     return optimum_in_loss(world, config.beta, config.kl_estimator, scale)
 
 
+def _constrained_result(case: Case, world: World, config, reached: torch.Tensor, seconds: float) -> Result:
+    """The failing sequences' probability falls for ever, so it is told apart from where the rest settles."""
+    mean_reward = float((reached.exp() * world.rewards).sum())
+    passing = reached[world.passes].log_softmax(0)
+    own = optimum_constrained(world, config.kl_max, mean_reward)[world.passes]
+    violations = float(reached[~world.passes].exp().sum())
+    return Result(case, float("nan"), kl(passing, own), mean_reward, seconds, violations)
+
+
 def _scorer(world: World):
     def score(indices, groups):
         ids = torch.tensor([[completion.ids for completion in group] for group in groups])
         places = (ids * torch.tensor([TOKENS**2, TOKENS, 1])).sum(-1)
-        return world.rewards[places].float()
+        return Scores(world.rewards[places].float(), verdicts={"judge": world.passes[places]})
 
     return score
 

@@ -1,11 +1,13 @@
 """What the site may start: each recipe's data, models and form fields. Types, ranges and help come from the trainer."""
 
+import json
 import re
 from dataclasses import dataclass, field
 
 from annotate.errors import UserError
 from annotate.models import Dataset, ModelVersion
 from training.config import ConfigError, describe, resolve
+from training.rewards.spec import reaches_out
 
 DEMONSTRATIONS, PREFERENCES, PROMPTS = Dataset.Kind.DEMONSTRATIONS, Dataset.Kind.PREFERENCES, Dataset.Kind.PROMPTS
 POLICY, REWARD = ModelVersion.Kind.POLICY, ModelVersion.Kind.REWARD
@@ -132,7 +134,12 @@ def checked_params(name: str, params: dict) -> dict:
     given = {**recipe.form, **params}
     if "heldout" in given:
         _check_share(given["heldout"])
+    for key in ("rewards", "judges"):
+        if given.get(key):
+            given[key] = _own_sources(key, given[key])
     placeholders = {key: key for key, setting in settings.items() if setting["required"]}
+    if recipe.needs_reward_model:
+        placeholders["reward_model"] = "reward_model"
     try:
         config = resolve(name, None, {**given, **placeholders})
     except ConfigError as error:
@@ -144,6 +151,25 @@ def checked_params(name: str, params: dict) -> dict:
 def _is_the_sites(setting: dict) -> bool:
     free_text = setting["type"] == "str" and not setting["choices"]
     return setting["name"] == "resume" or (free_text and setting["name"] != "heldout")
+
+
+def _own_sources(name: str, value) -> list:
+    """Sources of reward that name no file, model or address of the worker's machine: those are the project's to give."""
+    try:
+        rows = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError):
+        raise UserError(f"{name} must be a list of sources, as JSON.", field=name) from None
+    rows = [rows] if isinstance(rows, dict) else rows
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{name} must be a list of sources, as JSON.", field=name)
+    for row in rows:
+        if reaches_out(row):
+            raise UserError(
+                f"{name}: a source {row.get('source')} may not name files, models or addresses here. Choose a reward "
+                "model of the project, or start the run on the worker's machine.",
+                field=name,
+            )
+    return rows
 
 
 def _check_share(value) -> None:

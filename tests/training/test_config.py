@@ -75,4 +75,4 @@ def test_every_recipe_tells_what_it_can_be_told():
         settings = describe(recipe)
         assert {"output", "seed", "device"} <= {setting["name"] for setting in settings}
         assert all(setting["help"] for setting in settings), recipe
-        assert {setting["type"] for setting in settings} <= {"int", "float", "bool", "str"}
+        assert {setting["type"] for setting in settings} <= {"int", "float", "bool", "str", "list"}

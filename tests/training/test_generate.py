@@ -9,11 +9,11 @@ from transformers import AutoModelForSequenceClassification
 from tests.training.tiny import make_gpt2, make_tokenizer, save_tiny
 from training.__main__ import execute
 from training.config import resolve
-from training.errors import TrainingError
 from training.events import EventLog
 from training.models import load_reward_model, load_tokenizer, save_model
 from training.recipes.evaluate import wins, with_interval
-from training.rewards import RewardModelSource, checked_scores
+from training.records import Prompt
+from training.rewards.model import RewardModelSource
 
 SHIFT = 0.7
 
@@ -86,11 +86,12 @@ def test_greedy_has_one_response_and_says_so(models, tmp_path):
 
 def test_a_reward_model_reads_texts_with_its_own_tokenizer_and_template(models):
     source = RewardModelSource(models["reward"])
-    prompts = [[{"role": "user", "content": text}] for text in ("hello", "hello", "a much longer question", "xyz")]
+    asked = ("hello", "hello", "a much longer question", "xyz")
+    prompts = [Prompt([{"role": "user", "content": text}]) for text in asked]
     completions = ["yes", "no, and a long reason for it", "", "xyzzy"]
     scores = source.score(prompts, completions)
     expected = [
-        plain_score(models["reward"], prompt[0]["content"], text)
+        plain_score(models["reward"], prompt.messages[0]["content"], text)
         for prompt, text in zip(prompts, completions, strict=True)
     ]
     assert scores.tolist() == pytest.approx(expected, abs=1e-5)
@@ -156,28 +157,3 @@ def test_wilsons_interval():
     assert interval["x"] == 0.5
     assert interval["x_low"] == pytest.approx(0.2993, abs=1e-4)
     assert interval["x_high"] == pytest.approx(0.7007, abs=1e-4)
-
-
-class _Source:
-    name = "my rule"
-
-    def __init__(self, answer):
-        self.answer = answer
-
-    def score(self, prompts, completions):
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-@pytest.mark.parametrize(
-    ("answer", "words"),
-    [
-        (ValueError("no key"), "my rule failed: ValueError: no key"),
-        ([1.0], "my rule gave scores of shape .1,. for 2"),
-        ([1.0, float("nan")], "my rule gave nan for the completion 'second'"),
-    ],
-)
-def test_a_reward_source_that_fails_is_named_with_the_completion(answer, words):
-    with pytest.raises(TrainingError, match=words):
-        checked_scores(_Source(answer), [[], []], ["first", "second"])

@@ -8,7 +8,7 @@ from tests.training.tiny import save_tiny
 from training import checkpoints
 from training.answering import Answer
 from training.recipes.online_preference import best_and_worst
-from training.records import Preference
+from training.records import Preference, Prompt
 
 ASK = [{"role": "user", "content": "?"}]
 
@@ -23,7 +23,7 @@ def test_the_best_and_the_worst_whole_answers_make_a_pair():
         [answer("x"), answer("y"), answer("z"), answer("z")],
     ]
     scores = torch.tensor([[0.5, 2.0, -1.0, 9.0], [1.0, 1.0, 5.0, -5.0], [0.0, 0.0, 0.0, 0.0]])
-    assert best_and_worst([ASK] * 3, answers, scores) == [Preference(ASK, "b", "c")]
+    assert best_and_worst([Prompt(ASK)] * 3, answers, scores) == [Preference(ASK, "b", "c")]
 
 
 @pytest.fixture(scope="module")

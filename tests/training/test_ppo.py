@@ -18,6 +18,7 @@ from training.models import load_reward_model, load_tokenizer, save_model
 from training.monitors import Monitor
 from training.policy_losses import token_weights
 from training.recipes.policy_gradient import assign_credit, collect, improve, loss_of, update
+from training.rewards.combine import Scores
 from training.rollouts import PromptStream, RunningDeviation
 from training.runtime import start
 
@@ -50,18 +51,23 @@ def count_rewarded(indices, groups):
     return torch.tensor([[float(completion.ids.count(REWARDED)) for completion in group] for group in groups])
 
 
+def scored(score):
+    """A function that gives rewards, as one that gives scores of sources."""
+    return lambda indices, groups: Scores(score(indices, groups))
+
+
 def quiet(settings):
     return EventLog(settings.output, enabled=False)
 
 
 def learn(settings, actors, score=count_rewarded):
-    return improve(actors, PROMPTS, score, settings, start(settings, quiet(settings)), quiet(settings))
+    return improve(actors, PROMPTS, scored(score), settings, start(settings, quiet(settings)), quiet(settings))
 
 
 def first_round(settings, actors, score=count_rewarded):
     machine = start(settings, quiet(settings))
     position = Position(0, settings.beta, PromptStream(len(PROMPTS), 0), RunningDeviation())
-    rollout = collect(actors, PROMPTS, score, position, settings, machine)
+    rollout = collect(actors, PROMPTS, scored(score), position, settings, machine)
     return machine, position, rollout
 
 
@@ -211,7 +217,7 @@ def test_groups_whose_completions_score_the_same_are_drawn_again(tmp_path):
 def test_beta_adapts_to_the_target(tmp_path):
     settings = settings_of("ppo", tmp_path, steps=3, kl_target=5.0, kl_horizon=100, beta=0.2, learning_rate=1e-6)
     log = EventLog(tmp_path)
-    improve(make_actors(), PROMPTS, count_rewarded, settings, start(settings, quiet(settings)), log)
+    improve(make_actors(), PROMPTS, scored(count_rewarded), settings, start(settings, quiet(settings)), log)
     lines = [json.loads(line) for line in log.path.read_text().splitlines()]
     betas = [line["values"]["beta"] for line in lines if line["kind"] == "metrics"]
     # The KL is 0, the error −0.2, and a step is 16 of 100 completions.

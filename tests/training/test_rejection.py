@@ -13,6 +13,7 @@ from training.config import resolve
 from training.errors import TrainingError
 from training.models import load_reward_model, load_tokenizer, save_model
 from training.recipes.rejection import select
+from training.records import Prompt
 from training.selection import best_of_n_kl, best_overall, best_per_prompt, expected_best
 
 # Five prompts with four completions each.
@@ -50,7 +51,7 @@ def test_expected_best_is_the_mean_over_all_subsets():
 
 # --- what of the answers is learned -----------------------------------------------------------------------------------
 
-PROMPTS = [[{"role": "user", "content": "a"}], [{"role": "user", "content": "b"}]]
+PROMPTS = [Prompt([{"role": "user", "content": text}]) for text in "ab"]
 
 
 def config(**settings):

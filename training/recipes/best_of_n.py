@@ -1,8 +1,7 @@
 """Best-of-n: n answers to each prompt, of which the reward model keeps the best. Changes no model."""
 
+import math
 from pathlib import Path
-
-import torch
 
 from training import runtime
 from training.answering import Answerer, read_prompts
@@ -11,7 +10,7 @@ from training.files import write_json_lines
 from training.models import load_policy
 from training.recipes import Outcome
 from training.recipes.sampling_configs import BestOfNConfig
-from training.rewards import RewardModelSource, score_groups, scorer
+from training.rewards.load import load_rewards
 from training.selection import best_of_n_kl, best_per_prompt, expected_best
 
 
@@ -20,31 +19,35 @@ def run(config: BestOfNConfig, log: EventLog) -> Outcome:
     machine = runtime.start(config, log)
     prompts = read_prompts(config.prompts, limit=config.limit)
     log.start("best_of_n", device=str(machine.device), total=len(prompts))
-    policy = load_policy(config.model, device=machine.device)
-    rewards = RewardModelSource(config.reward_model, device=machine.device, tokens_per_batch=config.tokens_per_batch)
     answerer = Answerer(config.model, machine, log, max_tokens=config.max_tokens, temperature=config.temperature)
+    rewards = load_rewards(config, machine, log, tokenizer=answerer.tokenizer)
+    policy = load_policy(config.model, device=machine.device)
     answers = answerer.answers(policy, prompts, config.samples, seed=str(config.seed))
     log.progress(len(prompts), len(prompts), "scoring")
-    score = scorer([(1.0, rewards)], machine)
-    scores = score_groups(score, prompts, [[answer.text for answer in group] for group in answers])
-    chosen = best_per_prompt(scores)
+    of_sources = rewards.groups(prompts, [[answer.text for answer in group] for group in answers])
+    scores = of_sources.total
+    chosen = best_per_prompt(scores.nan_to_num(nan=-math.inf))
     write_json_lines(
         Path(config.output) / "responses.jsonl",
         (
-            {"prompt": prompts[i], "responses": [{"text": answers[i][k].text, "score": float(scores[i, k])}]}
+            {"prompt": prompts[i].messages, "responses": [{"text": answers[i][k].text, "score": float(scores[i, k])}]}
             for i, k in chosen
         ),
     )
+    best = of_sources[[i for i, _ in chosen], [k for _, k in chosen]]
     metrics = {
         "prompts": len(prompts),
-        "reward": float(torch.stack([scores[i, k] for i, k in chosen]).mean()),
+        **best.described(),
         "length": sum(answers[i][k].tokens for i, k in chosen) / len(chosen),
         "kl": best_of_n_kl(config.samples),
     }
+    whole = scores[~scores.isnan().any(1)]
     n = 1
-    while n <= config.samples:
-        metrics[f"reward_of_{n}"] = float(expected_best(scores, n).mean())
+    while len(whole) and n <= config.samples:
+        metrics[f"reward_of_{n}"] = float(expected_best(whole, n).mean())
         metrics[f"kl_of_{n}"] = best_of_n_kl(n)
         n *= 2
+    if failures := int(scores.isnan().sum()):
+        metrics["reward_failures"] = failures / scores.numel()
     log.metrics(len(prompts), len(prompts), **metrics)
     return Outcome(metrics)

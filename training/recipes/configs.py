@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from training.config import ConfigError, TrainingConfig, setting
+from training.rewards.settings import RewardSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +55,8 @@ class PreferenceConfig(PairLossConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnlinePreferenceConfig(PairLossConfig):
+class OnlinePreferenceConfig(RewardSettings, PairLossConfig):
     prompts: str = setting(help="a file of prompts")
-    reward_model: str = setting(help="the reward model that tells the best response of a prompt from the worst")
     rounds: int = setting(3, "times that the policy is sampled and trained on pairs of its own responses", low=1)
     prompts_per_round: int | None = setting(None, "prompts of a round, taken in turn; none takes all", low=1)
     samples: int = setting(8, "responses drawn for each prompt", low=2)

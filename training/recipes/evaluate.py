@@ -1,5 +1,6 @@
 """How good a model is: a reward model's agreement with people, or a policy's rewards and wins against another."""
 
+import dataclasses
 import math
 
 import torch
@@ -9,39 +10,42 @@ from training import runtime
 from training.answering import Answerer, read_prompts
 from training.config import ConfigError
 from training.events import EventLog
-from training.models import is_reward_model, load_policy
+from training.models import is_reward_model, load_policy, load_tokenizer
 from training.recipes import Outcome
 from training.recipes.sampling_configs import EvaluateConfig
-from training.records import read_records
-from training.rewards import RewardModelSource, Scorer, score_groups, scorer
+from training.records import Prompt, read_records
+from training.rewards.combine import Rewards
+from training.rewards.load import load_rewards
 from training.runtime import Runtime
 
 
 def run(config: EvaluateConfig, log: EventLog) -> Outcome:
     machine = runtime.start(config, log)
     judges = is_reward_model(config.model)
-    needed = ("data",) if judges else ("prompts", "reward_model")
-    for name in needed:
+    kind = "a reward model" if judges else "a policy"
+    for name in ("data",) if judges else ("prompts",):
         if getattr(config, name) is None:
-            kind = "a reward model" if judges else "a policy"
             raise ConfigError(f"{config.model} is {kind}: evaluate needs {name}=…")
-    rewards = RewardModelSource(
-        config.model if judges else config.reward_model, device=machine.device, tokens_per_batch=config.tokens_per_batch
-    )
-    score = scorer([(1.0, rewards)], machine)
-    metrics = _agreement(config, score, machine, log) if judges else _policy(config, score, machine, log)
+    if not judges and not config.reward_rows():
+        raise ConfigError(f"{config.model} is {kind}: evaluate needs reward_model=… or rewards=…")
+    if judges:
+        itself = dataclasses.replace(config, reward_model=config.model, rewards=None)
+        metrics = _agreement(config, load_rewards(itself, machine, log), machine, log)
+    else:
+        rewards = load_rewards(config, machine, log, tokenizer=load_tokenizer(config.model))
+        metrics = _policy(config, rewards, machine, log)
     log.metrics(log.step, log.step, **metrics)
     return Outcome(metrics)
 
 
-def _agreement(config: EvaluateConfig, score: Scorer, machine: Runtime, log: EventLog) -> dict[str, float]:
+def _agreement(config: EvaluateConfig, rewards: Rewards, machine: Runtime, log: EventLog) -> dict[str, float]:
     """Over preferences that are no ties: how often the chosen response scores higher, beside what length alone does."""
     rows = [row for row in read_records(config.data, "preferences") if row.strength != "tie"][: config.limit]
     if not rows:
         raise ConfigError(f"{config.data} holds no preferences that are not ties")
     log.start("evaluate", device=str(machine.device), total=len(rows))
     log.progress(0, len(rows), "scoring")
-    pairs = score_groups(score, [row.messages for row in rows], [[row.chosen, row.rejected] for row in rows])
+    pairs = rewards.groups([Prompt(row.messages) for row in rows], [[row.chosen, row.rejected] for row in rows]).total
     margins = pairs[:, 0] - pairs[:, 1]
     longer = torch.tensor([float(len(row.chosen) - len(row.rejected)) for row in rows])
     log.progress(len(rows), len(rows), "scoring")
@@ -54,7 +58,7 @@ def _agreement(config: EvaluateConfig, score: Scorer, machine: Runtime, log: Eve
     }
 
 
-def _policy(config: EvaluateConfig, score: Scorer, machine: Runtime, log: EventLog) -> dict[str, float]:
+def _policy(config: EvaluateConfig, rewards: Rewards, machine: Runtime, log: EventLog) -> dict[str, float]:
     """Rewards and lengths of one answer to each prompt; with `against`, the share of prompts where it scores higher."""
     prompts = read_prompts(config.prompts, limit=config.limit)
     policies = [config.model] + ([config.against] if config.against else [])
@@ -69,15 +73,19 @@ def _policy(config: EvaluateConfig, score: Scorer, machine: Runtime, log: EventL
             policy, prompts, 1, seed=f"{config.seed}/{number}", first_step=number * len(prompts), total=total
         )
         answers = [group[0] for group in groups]
-        scores.append(score(prompts, [answer.text for answer in answers]))
+        scored = rewards.scores(prompts, [answer.text for answer in answers])
+        scores.append(scored.total)
         suffix = "_against" if number else ""
         metrics |= {
-            f"reward{suffix}": float(scores[-1].mean()),
+            **{f"{name}{suffix}": value for name, value in scored.described().items()},
             f"length{suffix}": sum(answer.tokens for answer in answers) / len(answers),
             f"truncated{suffix}": sum(answer.truncated for answer in answers) / len(answers),
         }
     log.progress(total, total, "scoring")
-    return metrics | (with_interval("win_rate", wins(scores[0] - scores[1])) if config.against else {})
+    if not config.against:
+        return metrics
+    margins = scores[0] - scores[1]
+    return metrics | with_interval("win_rate", wins(margins[~margins.isnan()]))
 
 
 def wins(margins: torch.Tensor) -> torch.Tensor:

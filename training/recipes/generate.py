@@ -30,7 +30,7 @@ def run(config: GenerateConfig, log: EventLog) -> Outcome:
     write_json_lines(
         Path(config.output) / "responses.jsonl",
         (
-            {"prompt": prompt, "responses": [{"text": answer.text} for answer in group]}
+            {"prompt": prompt.messages, "responses": [{"text": answer.text} for answer in group]}
             for prompt, group in zip(prompts, answers, strict=True)
         ),
     )

@@ -5,6 +5,7 @@ DPO on fixed pairs learns about responses that the policy no longer gives; here 
 """
 
 import copy
+import math
 
 import torch
 
@@ -20,9 +21,9 @@ from training.models import load_policy, prepare_training, trained_model
 from training.recipes import Outcome
 from training.recipes.configs import OnlinePreferenceConfig
 from training.recipes.preference import PreferenceObjective
-from training.records import Message, Preference
+from training.records import Preference, Prompt
 from training.reference import reference_logprobs
-from training.rewards import RewardModelSource, score_groups, scorer
+from training.rewards.load import load_rewards
 from training.rollouts import PromptStream
 from training.showcase import Showcase
 
@@ -30,18 +31,17 @@ from training.showcase import Showcase
 def run(config: OnlinePreferenceConfig, log: EventLog) -> Outcome:
     machine = runtime.start(config, log)
     prompts = read_prompts(config.prompts)
-    rewards = RewardModelSource(config.reward_model, device=machine.device, tokens_per_batch=config.tokens_per_batch)
-    score = scorer([(1.0, rewards)], machine)
     policy = load_policy(config.model, device=machine.device)
     reference = copy.deepcopy(policy).requires_grad_(False)
     answerer = Answerer(config.model, machine, log, max_tokens=config.max_tokens, temperature=config.temperature)
+    rewards = load_rewards(config, machine, log, tokenizer=answerer.tokenizer)
     showcase = Showcase(
         policy,
         answerer.tokenizer,
         prompts,
         count=config.sample_prompts,
         max_new_tokens=config.max_tokens,
-        score=score,
+        score=rewards,
     )
     per_round = config.prompts_per_round or len(prompts)
     # On the progress bar a round is the prompts that it samples, then the optimizer steps that it takes.
@@ -58,9 +58,9 @@ def run(config: OnlinePreferenceConfig, log: EventLog) -> Outcome:
             policy, asked, config.samples, seed=f"{config.seed}/{number}", first_step=first_step, total=total
         )
         log.progress(first_step + per_round, total, "scoring")
-        scores = score_groups(score, asked, [[answer.text for answer in group] for group in answers])
-        pairs = best_and_worst(asked, answers, scores)
-        sampled = {"reward": float(scores.mean()), "pairs": len(pairs), "length": _mean_length(answers)}
+        scores = rewards.groups(asked, [[answer.text for answer in group] for group in answers])
+        pairs = best_and_worst(asked, answers, scores.total)
+        sampled = {**scores.described(), "pairs": len(pairs), "length": _mean_length(answers)}
         log.metrics(first_step + per_round, total, **sampled)
         if not pairs:
             raise TrainingError(
@@ -78,20 +78,24 @@ def run(config: OnlinePreferenceConfig, log: EventLog) -> Outcome:
     return Outcome(metrics, policy, answerer.tokenizer)
 
 
-def best_and_worst(prompts: list[list[Message]], answers: list[list[Answer]], scores: torch.Tensor) -> list[Preference]:
+def best_and_worst(prompts: list[Prompt], answers: list[list[Answer]], scores: torch.Tensor) -> list[Preference]:
     """A pair per prompt: its best and its worst answer by `scores` (prompts, samples).
 
     Answers that were cut off or are empty are passed over, since a made-up end would be learned with them; so are
-    prompts whose remaining answers have equal scores.
+    answers without a score (NaN), and prompts whose remaining answers have equal scores.
     """
     pairs = []
-    for messages, group, of_group in zip(prompts, answers, scores.tolist(), strict=True):
-        whole = [(value, answer.text) for value, answer in zip(of_group, group, strict=True) if _is_whole(answer)]
+    for prompt, group, of_group in zip(prompts, answers, scores.tolist(), strict=True):
+        whole = [
+            (value, answer.text)
+            for value, answer in zip(of_group, group, strict=True)
+            if _is_whole(answer) and not math.isnan(value)
+        ]
         if not whole:
             continue
         best, worst = max(whole, key=lambda pair: pair[0]), min(whole, key=lambda pair: pair[0])
         if best[0] > worst[0] and best[1] != worst[1]:
-            pairs.append(Preference(messages, best[1], worst[1]))
+            pairs.append(Preference(prompt.messages, best[1], worst[1]))
     return pairs
 
 

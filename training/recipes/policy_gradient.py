@@ -26,7 +26,8 @@ from training.models import load_tokenizer
 from training.monitors import Monitor
 from training.recipes import Outcome
 from training.recipes.presets import PolicyGradientConfig
-from training.rewards import RewardModelSource, score_groups, scorer
+from training.rewards.combine import Scores
+from training.rewards.load import load_rewards
 from training.rollouts import Batches, Rollout, make_examples, per_token, token_mask
 from training.sampling import Completion, sample
 from training.showcase import Showcase
@@ -41,20 +42,17 @@ def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
         raise ConfigError("the policy-gradient recipes run on one device: start them without accelerate launch")
     prompts = read_prompts(config.prompts)
     tokenizer = load_tokenizer(config.model)
-    reward_model = RewardModelSource(
-        config.reward_model, device=machine.device, tokens_per_batch=config.tokens_per_batch
-    )
-    actors = load_actors(config, machine, log, tokenizer, reward_model)
-    prompt_ids = [encode_prompt(tokenizer, messages)[-config.max_prompt_length :] for messages in prompts]
-    score_texts = scorer([(1.0, reward_model)], machine)
+    rewards = load_rewards(config, machine, log, tokenizer=tokenizer)
+    actors = load_actors(config, machine, log, tokenizer)
+    prompt_ids = [encode_prompt(tokenizer, prompt.messages)[-config.max_prompt_length :] for prompt in prompts]
 
-    def score(indices: list[int], groups: list[list[Completion]]) -> torch.Tensor:
+    def score(indices: list[int], groups: list[list[Completion]]) -> Scores:
         texts = [[decode_completion(tokenizer, completion.ids) for completion in group] for group in groups]
-        return score_groups(score_texts, [prompts[i] for i in indices], texts)
+        return rewards.groups([prompts[i] for i in indices], texts)
 
     showcase = Showcase(
         actors.policy, tokenizer, prompts,
-        count=config.sample_prompts, max_new_tokens=config.max_tokens, score=score_texts,
+        count=config.sample_prompts, max_new_tokens=config.max_tokens, score=rewards,
     )  # fmt: skip
     metrics = improve(actors, prompt_ids, score, config, machine, log, showcase=showcase)
     return Outcome(metrics, actors.policy, tokenizer)
@@ -71,7 +69,7 @@ class Credit:
 def improve(
     actors: Actors,
     prompts: list[list[int]],
-    score: Callable[[list[int], list[list[Completion]]], torch.Tensor],
+    score: Callable[[list[int], list[list[Completion]]], Scores],
     config: PolicyGradientConfig,
     machine: runtime.Runtime,
     log: EventLog,
@@ -80,7 +78,7 @@ def improve(
 ) -> dict[str, float]:
     """The loop itself: `config.steps` rounds; the last round's metrics.
 
-    `score` takes prompts' indices and a group of completions for each, and gives (prompts, completions) rewards.
+    `score` takes prompts' indices and a group of completions for each, and gives (prompts, completions) scores.
     Raises TrainingError (a gradient that is not finite, a reward source that fails) and Cancelled (SIGTERM, after a
     checkpoint).
     """
@@ -120,7 +118,7 @@ def improve(
 
 def collect(actors: Actors, prompts, score, position: Position, config: PolicyGradientConfig, machine) -> Rollout:
     """Sample a group of completions for each of the next prompts, and score them."""
-    indices, groups, scores = _draw_groups(actors, prompts, score, position, config, machine)
+    indices, groups, scored = _draw_groups(actors, prompts, score, position, config, machine)
     examples = make_examples([prompts[i] for i in indices], groups)
     completions = [completion for group in groups for completion in group]
     mask = token_mask(examples, machine.device)
@@ -128,7 +126,10 @@ def collect(actors: Actors, prompts, score, position: Position, config: PolicyGr
     sampled_logprobs[mask.cpu()] = torch.tensor([x for completion in completions for x in completion.logprobs])
     sampled_logprobs = sampled_logprobs.to(machine.device)
     truncated = torch.tensor([completion.truncated for completion in completions], device=machine.device)
-    scores = scores.flatten().to(machine.device)
+    scored = scored.map(lambda tensor: tensor.to(machine.device))
+    scores = advantages.fill_unscored(scored.total).flatten()
+    scored = scored.map(torch.Tensor.flatten)
+    counted = ~scored.total.isnan()
 
     batches = Batches(examples, pad_id=actors.pad_id, shared=actors.shared, device=machine.device)
 
@@ -143,8 +144,10 @@ def collect(actors: Actors, prompts, score, position: Position, config: PolicyGr
         batches=batches,
         mask=mask,
         truncated=truncated,
+        scored=scored,
         scores=scores,
-        rewards=_shaped(scores, mask.sum(1), truncated, position.deviation, config),
+        counted=counted,
+        rewards=_shaped(scores, counted, mask.sum(1), truncated, position.deviation, config),
         sampled_logprobs=sampled_logprobs,
         logprobs=table(lambda batch: completion_logprobs(actors.policy, batch, temperature=temperature))
         if several_steps
@@ -166,7 +169,16 @@ def assign_credit(rollout: Rollout, config: PolicyGradientConfig, beta: float) -
         )
     else:  # the completion is one action: one number for all of its tokens
         returns = rewards.sum(1).view(-1, rollout.group)
-        if config.baseline == "batch":
+        if config.baseline == "constrained":
+            log_ratios = ((rollout.logprobs - rollout.reference_logprobs) * mask).sum(1)
+            left = advantages.constrained_rewards(
+                returns,
+                rollout.scored.passed.view_as(returns),
+                log_ratios.view_as(returns),
+                kl_max=config.kl_max,
+            ).flatten()
+            of_completions = left - left[rollout.counted].mean()
+        elif config.baseline == "batch":
             of_completions = advantages.batch_mean_advantages(returns)
         elif config.baseline == "leave_one_out":
             of_completions = advantages.leave_one_out_advantages(returns)
@@ -174,7 +186,7 @@ def assign_credit(rollout: Rollout, config: PolicyGradientConfig, beta: float) -
             of_completions = advantages.group_advantages(returns, scaled=config.baseline == "group_std")
         per_token_advantages = of_completions.view(-1, 1) * mask
     if config.whiten:
-        per_token_advantages = advantages.whiten(per_token_advantages, mask)
+        per_token_advantages = advantages.whiten(per_token_advantages, mask & rollout.counted[:, None])
     return Credit(per_token_advantages, targets)
 
 
@@ -186,6 +198,9 @@ def update(
     steps = 0
     for prompts in _minibatches(len(rollout.batches.examples), config, position.step):
         rows = rollout.rows(prompts)
+        rows = rows[rollout.counted[rows]]
+        if not len(rows):
+            continue
         tokens = int(rollout.lengths[rows].sum())
         # A token's weight is its share of the whole minibatch, so the parts that fit into memory just add up.
         weights = torch.zeros(len(rollout.scores), device=machine.device)
@@ -247,7 +262,7 @@ def loss_of(
             values_of(actors.value, batch),
             rollout.pick(rollout.values, batch),
             rollout.pick(credit.value_targets, batch),
-            value_weight,
+            value_weight * (weight > 0),  # of counted completions only
             clip=config.value_clip,
         )
         loss = loss + value_loss
@@ -268,7 +283,6 @@ def describe(rollout: Rollout, credit: Credit) -> dict[str, float]:
     kl = advantages.kl_estimate(rollout.logprobs, rollout.reference_logprobs, "k1")
     scores = rollout.scores.view(-1, rollout.group)
     values = {
-        "reward": rollout.scores.mean(),
         "kl": (kl * rollout.mask).sum(1).mean(),
         "length": rollout.lengths.float().mean(),
         "truncated": rollout.truncated.float().mean(),
@@ -278,14 +292,14 @@ def describe(rollout: Rollout, credit: Credit) -> dict[str, float]:
         values["sampler_gap"] = (rollout.logprobs - rollout.sampled_logprobs)[rollout.mask].abs().mean()
     if credit.value_targets is not None:
         values["explained_variance"] = advantages.explained_variance(rollout.values, credit.value_targets, rollout.mask)
-    return {name: float(value) for name, value in values.items()}
+    return rollout.scored.described() | {name: float(value) for name, value in values.items()}
 
 
 def _draw_groups(actors: Actors, prompts, score, position: Position, config: PolicyGradientConfig, machine):
     """(prompt indices, a group of completions for each, scores (prompts, group))."""
     indices: list[int] = []
     groups: list[list[Completion]] = []
-    scores: list[torch.Tensor] = []
+    scores: list[Scores] = []
     draws = _DRAWS if config.dynamic_sampling else 1
     for draw in range(draws):
         chosen = position.prompts.take(config.prompts_per_step - len(indices))
@@ -301,22 +315,24 @@ def _draw_groups(actors: Actors, prompts, score, position: Position, config: Pol
                 seed=random.Random(f"{config.seed}/{position.step}/{draw}").getrandbits(62),
             )
         drawn_scores = score(chosen, drawn)
-        for i, group, group_scores in zip(chosen, drawn, drawn_scores, strict=True):
+        for place, (i, group) in enumerate(zip(chosen, drawn, strict=True)):
+            group_scores = drawn_scores[place]
+            whole = group_scores.total[~group_scores.total.isnan()]
             # A group whose rewards are all the same has no advantage to learn from; the last draw takes what comes.
-            if draw == draws - 1 or group_scores.max() > group_scores.min():
+            if draw == draws - 1 or len(whole.unique()) > 1:
                 indices.append(i)
                 groups.append(group)
                 scores.append(group_scores)
         if len(indices) == config.prompts_per_step:
             break
-    return indices, groups, torch.stack(scores)
+    return indices, groups, Scores.stack(scores)
 
 
-def _shaped(scores, lengths, truncated, deviation, config: PolicyGradientConfig) -> torch.Tensor:
+def _shaped(scores, counted, lengths, truncated, deviation, config: PolicyGradientConfig) -> torch.Tensor:
     """Scores scaled and clipped, then less the penalties: (completions,)."""
     rewards = scores
     if config.reward_scale == "running":
-        deviation.add(scores)
+        deviation.add(scores[counted])
         rewards = rewards / deviation.value()
     if config.reward_clip is not None:
         rewards = rewards.clamp(-config.reward_clip, config.reward_clip)

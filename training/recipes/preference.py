@@ -18,6 +18,7 @@ from training.loop import Objective, Trainer
 from training.models import load_policy, load_tokenizer, prepare_training, trained_model
 from training.recipes import Outcome
 from training.recipes.configs import PairLossConfig, PreferenceConfig
+from training.records import Prompt
 from training.reference import reference_logprobs
 from training.showcase import Showcase
 from training.splits import read_split
@@ -28,7 +29,7 @@ def run(config: PreferenceConfig, log: EventLog) -> Outcome:
     split = read_split(config, "preferences", log)
     tokenizer = load_tokenizer(config.model)
     policy = load_policy(config.model, device=machine.device)
-    prompts = [row.messages for row in split.of(split.heldout + split.train)]
+    prompts = [Prompt(row.messages) for row in split.of(split.heldout + split.train)]
     showcase = Showcase(policy, tokenizer, prompts, count=config.sample_prompts, max_new_tokens=config.sample_tokens)
 
     examples, heldout = encode_pairs(tokenizer, split, config, log)

@@ -6,13 +6,14 @@ What a row leaves out it has from `PolicyGradientConfig`; every choice can still
 import dataclasses
 from dataclasses import dataclass
 
-from training.config import BaseConfig, ConfigError, setting
+from training.config import ConfigError, setting
+from training.rewards.settings import RewardSettings
+from training.rewards.spec import Source, parse_sources, sources_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class PolicyGradientConfig(BaseConfig):
+class PolicyGradientConfig(RewardSettings):
     model: str = setting(help="the policy to start from: a local directory or a hub id")
-    reward_model: str = setting(help="the reward model that scores completions; its tokenizer may be another one")
     prompts: str = setting(help="a file of prompts")
     reference: str | None = setting(None, "the frozen model to stay close to; none takes the policy as it starts")
 
@@ -25,8 +26,9 @@ class PolicyGradientConfig(BaseConfig):
 
     baseline: str = setting(
         help="what a reward is compared with: the batch's mean, the mean of the prompt's other completions, the "
-        "group's mean (group_std: in units of its deviation), or a learned value with GAE",
-        choices=("batch", "leave_one_out", "group", "group_std", "value"),
+        "group's mean (group_std: in units of its deviation), a learned value with GAE, or (constrained) the "
+        "batch's mean of what is left of rewards under judges and kl_max",
+        choices=("batch", "leave_one_out", "group", "group_std", "value", "constrained"),
     )
     policy_loss: str = setting(
         help="−A log π, PPO's clipped ratio, or a ratio with a KL penalty to the old policy",
@@ -41,12 +43,18 @@ class PolicyGradientConfig(BaseConfig):
     kl_estimator: str = setting("k1", "Schulman's estimators of the KL", choices=("k1", "k2", "k3"))
     beta: float = setting(0.05, "how dear it is to leave the reference; 0 makes it free", low=0)
     kl_target: float | None = setting(None, "KL a completion, in nats, to which beta adapts; none keeps it", low=1e-3)
+    judges: list[dict] | None = setting(
+        None, "for baseline=constrained: sources that must all pass a completion, as in rewards", parse=parse_sources
+    )
+    kl_max: float = setting(10.0, "for baseline=constrained: nats at which nothing is left of a reward", low=0.01)
     kl_horizon: int = setting(10_000, "completions over which beta adapts (Ziegler et al. 2019)", low=1)
 
     gamma: float = setting(1.0, "discount of later rewards, for baseline=value", low=0, high=1)
     gae_lambda: float = setting(0.95, "GAE: 0 is one step (TD), 1 is Monte Carlo, for baseline=value", low=0, high=1)
     whiten: bool = setting(False, "advantages to mean 0 and variance 1 over the round's tokens")
-    value_model: str | None = setting(None, "what the value model starts from; none takes the reward model")
+    value_model: str | None = setting(
+        None, "what the value model starts from; none takes the first reward model, or else the policy"
+    )
     value_learning_rate: float = setting(1e-5, "of the value model, at its peak", low=0)
     value_clip: float = setting(0.2, "how far a value may profit from leaving its old one; 0 for no limit", low=0)
 
@@ -79,8 +87,13 @@ class PolicyGradientConfig(BaseConfig):
     keep_checkpoints: int = setting(2, "newest checkpoints kept", low=1)
 
     def check(self) -> None:
+        super().check()
         if self.baseline in ("leave_one_out", "group", "group_std") and self.samples < 2:
             raise ConfigError(f"baseline={self.baseline} needs samples of at least 2")
+        if self.baseline == "constrained" and not self.judges:
+            raise ConfigError("baseline=constrained needs judges=… (sources that must all pass a completion)")
+        if self.baseline != "constrained" and self.judges:
+            raise ConfigError("judges are for baseline=constrained (cgpo): elsewhere name them as rewards")
         if self.baseline == "batch" and self.prompts_per_step * self.samples < 2:
             raise ConfigError("baseline=batch needs at least 2 completions a step")
         if self.minibatches > self.prompts_per_step:
@@ -96,6 +109,9 @@ class PolicyGradientConfig(BaseConfig):
             raise ConfigError(f"overlong_cache must be less than max_tokens={self.max_tokens}")
         if self.dynamic_sampling and self.samples < 2:
             raise ConfigError("dynamic_sampling needs samples of at least 2")
+
+    def judge_sources(self) -> dict[str, Source]:
+        return sources_of("judges", self.judges or [])
 
     @property
     def optimizer_steps(self) -> int:
@@ -149,5 +165,11 @@ DAPO = _preset(
     baseline="group_std", policy_loss="clipped_ratio", summed="token", clip_high=0.28, kl_in="loss",
     kl_estimator="k3", beta=0.0, dynamic_sampling=True, overlong_cache=16, samples=8,
     prompts_per_step=16,
+)
+CGPO = _preset(
+    "CGPO", "Xu et al. 2024 (The Perfect Blend), with their constraint-regularised policy gradient. Here rewards are "
+    "calibrated against the mean of the prompt's own completions (theirs: against a response that comes with the "
+    "prompt), and all prompts share one mixture of judges.",
+    baseline="constrained", policy_loss="log_prob", summed="sequence", beta=0.0, samples=8, prompts_per_step=16,
 )
 # fmt: on

@@ -18,8 +18,8 @@ from training.models import load_policy
 from training.recipes import Outcome
 from training.recipes.sampling_configs import RejectionConfig
 from training.recipes.sft import fine_tune
-from training.records import Demonstration, Message, read_records
-from training.rewards import RewardModelSource, score_groups, scorer
+from training.records import Demonstration, Prompt, read_records
+from training.rewards.load import load_rewards
 from training.rollouts import PromptStream
 from training.selection import best_overall, best_per_prompt
 from training.showcase import Showcase
@@ -29,13 +29,12 @@ from training.splits import group_of, split_groups
 def run(config: RejectionConfig, log: EventLog) -> Outcome:
     machine = runtime.start(config, log)
     prompts = read_prompts(config.prompts)
-    rewards = RewardModelSource(config.reward_model, device=machine.device, tokens_per_batch=config.tokens_per_batch)
     policy = load_policy(config.model, device=machine.device)
     answerer = Answerer(config.model, machine, log, max_tokens=config.max_tokens, temperature=config.temperature)
-    score = scorer([(1.0, rewards)], machine)
+    rewards = load_rewards(config, machine, log, tokenizer=answerer.tokenizer)
     showcase = Showcase(
         policy, answerer.tokenizer, prompts,
-        count=config.sample_prompts, max_new_tokens=config.max_tokens, score=score,
+        count=config.sample_prompts, max_new_tokens=config.max_tokens, score=rewards,
     )  # fmt: skip
     per_round = config.prompts_per_round or len(prompts)
     # On the progress bar a round is the prompts that it samples, then the optimizer steps that it takes.
@@ -51,8 +50,9 @@ def run(config: RejectionConfig, log: EventLog) -> Outcome:
             policy, asked, config.samples, seed=f"{config.seed}/{number}", first_step=first_step, total=total
         )
         log.progress(first_step + per_round, total, "scoring")
-        scores = score_groups(score, asked, [[answer.text for answer in group] for group in answers])
-        kept, selection = select(asked, answers, scores, config)
+        scores = rewards.groups(asked, [[answer.text for answer in group] for group in answers])
+        kept, selection = select(asked, answers, scores.total, config)
+        selection = scores.described() | selection
         log.metrics(first_step + per_round, total, **selection)
         train, heldout = (
             encode_examples(
@@ -76,14 +76,15 @@ def run(config: RejectionConfig, log: EventLog) -> Outcome:
 
 
 def select(
-    prompts: list[list[Message]], answers: list[list[Answer]], scores: torch.Tensor, config: RejectionConfig
+    prompts: list[Prompt], answers: list[list[Answer]], scores: torch.Tensor, config: RejectionConfig
 ) -> tuple[list[Demonstration], dict[str, float]]:
     """The answers to learn from, and what they are like beside all. `scores` (prompts, samples).
 
-    Answers that were cut off or are empty teach no good end and are never kept; of equal texts to a prompt one may be.
+    Answers that were cut off or are empty teach no good end and are never kept, nor are those without a score (NaN); of
+    equal texts to a prompt one may be.
     Raises TrainingError where nothing is left.
     """
-    allowed = scores.clone()
+    allowed = scores.nan_to_num(nan=-math.inf)
     for i, group in enumerate(answers):
         seen: set[str] = set()
         for k, answer in enumerate(group):
@@ -101,14 +102,14 @@ def select(
         )
     everything = [answer for group in answers for answer in group]
     metrics = {
-        "reward": float(scores.mean()),
+        "reward": float(scores.nanmean()),
         "reward_kept": float(torch.stack([scores[i, k] for i, k in chosen]).mean()),
         "kept": len(chosen),
         "length": sum(answer.tokens for answer in everything) / len(everything),
         "length_kept": sum(answers[i][k].tokens for i, k in chosen) / len(chosen),
         "truncated": sum(answer.truncated for answer in everything) / len(everything),
     }
-    return [Demonstration(prompts[i], answers[i][k].text) for i, k in chosen], metrics
+    return [Demonstration(prompts[i].messages, answers[i][k].text) for i, k in chosen], metrics
 
 
 def _hold_out(kept: list[Demonstration], config: RejectionConfig) -> tuple[list[Demonstration], list[Demonstration]]:

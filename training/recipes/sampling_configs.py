@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from training.config import BaseConfig, ConfigError, TrainingConfig, setting
+from training.rewards.settings import RewardSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,16 +17,14 @@ class GenerateConfig(BaseConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BestOfNConfig(GenerateConfig):
-    reward_model: str = setting(help="the reward model that chooses")
+class BestOfNConfig(RewardSettings, GenerateConfig):
     samples: int = setting(16, "responses drawn for each prompt, of which the best is kept", low=1)
     tokens_per_batch: int = setting(8192, "tokens scored at once", low=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RejectionConfig(TrainingConfig):
+class RejectionConfig(RewardSettings, TrainingConfig):
     prompts: str = setting(help="a file of prompts")
-    reward_model: str = setting(help="the reward model that chooses")
     rounds: int = setting(1, "times that the policy is sampled, filtered and trained on what was kept", low=1)
     prompts_per_round: int | None = setting(None, "prompts of a round, taken in turn; none takes all", low=1)
     samples: int = setting(8, "responses drawn for each prompt", low=1)
@@ -45,20 +44,31 @@ class RejectionConfig(TrainingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreConfig(BaseConfig):
-    model: str = setting(help="the reward model")
+class ScoreConfig(RewardSettings):
+    model: str | None = setting(None, "the reward model; reward_model by another name")
     data: str = setting(help="a file of comparisons, preferences, demonstrations or generated responses")
     tokens_per_batch: int = setting(8192, "tokens scored at once", low=1)
 
+    def check(self) -> None:
+        if self.model and self.reward_model:
+            raise ConfigError("model and reward_model name the same thing here: give one of them")
+        super().check()
+
+    def reward_rows(self) -> list[dict]:
+        model = [{"source": "model", "path": self.model}] if self.model else []
+        return model + super().reward_rows()
+
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateConfig(BaseConfig):
+class EvaluateConfig(RewardSettings):
     model: str = setting(help="a reward model, or a policy")
     data: str | None = setting(None, "preferences that a reward model is to agree with")
     prompts: str | None = setting(None, "prompts that a policy is to answer")
-    reward_model: str | None = setting(None, "the reward model that scores a policy's answers")
     against: str | None = setting(None, "another policy, to win against")
     max_tokens: int = setting(64, "longest answer, in tokens", low=1)
     temperature: float = setting(1.0, "of sampling; 0 takes the likeliest token each time", low=0)
     limit: int | None = setting(None, "take only the first so many rows", low=1)
     tokens_per_batch: int = setting(8192, "tokens scored at once", low=1)
+
+    def needs_rewards(self) -> bool:
+        return False  # a reward model is evaluated by itself

@@ -1,5 +1,7 @@
-"""A reward model's score for each response of a file."""
+"""The score of each response of a file, by a reward model or any other sources."""
 
+import math
+from collections.abc import Iterator
 from pathlib import Path
 
 from training import runtime
@@ -8,46 +10,65 @@ from training.events import EventLog
 from training.files import write_json_lines
 from training.recipes import Outcome
 from training.recipes.sampling_configs import ScoreConfig
-from training.records import Message, iter_rows, parse_record
-from training.rewards import RewardModelSource, scorer
+from training.records import Message, Prompt, iter_rows, parse_record
+from training.rewards.combine import Scores
+from training.rewards.load import load_rewards
 
 
 def run(config: ScoreConfig, log: EventLog) -> Outcome:
-    """Writes scores.jsonl: {"prompt", "responses": [{"text", "score"}, …]}, line for line as the rows came."""
+    """Writes scores.jsonl: {"prompt", "responses": [{"text", "score", "scores"?}, …]}, line for line as the rows came.
+
+    "scores" are the parts by name where there are several; a score that a source could not give is null.
+    """
     machine = runtime.start(config, log)
     rows = [_responses(row, config.data, line) for line, row in iter_rows(config.data)]
     if not rows:
         raise ConfigError(f"{config.data} holds no rows")
     log.start("score", device=str(machine.device), total=len(rows))
-    rewards = RewardModelSource(config.model, device=machine.device, tokens_per_batch=config.tokens_per_batch)
-    score = scorer([(1.0, rewards)], machine)
+    rewards = load_rewards(config, machine, log)
     log.progress(0, len(rows), "scoring")
-    messages = [prompt for prompt, texts in rows for _ in texts]
-    scores = score(messages, [text for _, texts in rows for text in texts])
-    of_rows = scores.split([len(texts) for _, texts in rows])
+    prompts = [prompt for prompt, texts in rows for _ in texts]
+    scores = rewards.scores(prompts, [text for _, texts in rows for text in texts])
+    described = iter(_described(scores))
     write_json_lines(
         Path(config.output) / "scores.jsonl",
         (
             {
-                "prompt": prompt,
-                "responses": [
-                    {"text": text, "score": value} for text, value in zip(texts, of_row.tolist(), strict=True)
-                ],
+                "prompt": prompt.messages,
+                "responses": [{"text": text, **next(described)} for text in texts],
             }
-            for (prompt, texts), of_row in zip(rows, of_rows, strict=True)
+            for prompt, texts in rows
         ),
     )
     metrics = {
-        "responses": len(scores),
-        "reward": float(scores.mean()),
-        "reward_std": float(scores.std(correction=0)),
+        "responses": len(prompts),
+        **scores.described(),
+        "reward_std": float(scores.total[~scores.total.isnan()].std(correction=0)),
     }
     log.metrics(len(rows), len(rows), **metrics)
     return Outcome(metrics)
 
 
-def _responses(row: dict, file: str, line: int) -> tuple[list[Message], list[str]]:
+def _described(scores: Scores) -> Iterator[dict]:
+    """{"score"} of each completion, with {"scores"} by name where there are several sources."""
+    for i, total in enumerate(scores.total.tolist()):
+        described: dict = {"score": _number(total)}
+        if len(scores.parts) > 1:
+            described["scores"] = {name: _number(float(part[i])) for name, part in scores.parts.items()}
+        yield described
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _responses(row: dict, file: str, line: int) -> tuple[Prompt, list[str]]:
     """(prompt, texts to score) of a row of any kind that has responses. Raises RecordError."""
+    prompt, texts = _texts(row, file, line)
+    return Prompt(prompt, parse_record({**row, "prompt": prompt}, "prompts", file, line).reference), texts
+
+
+def _texts(row: dict, file: str, line: int) -> tuple[list[Message], list[str]]:
     if "chosen" in row:
         record = parse_record(row, "preferences", file, line)
         return record.messages, [record.chosen, record.rejected]

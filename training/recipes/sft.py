@@ -14,7 +14,7 @@ from training.losses import sft_loss
 from training.models import load_policy, load_tokenizer, prepare_training, trained_model
 from training.recipes import Outcome
 from training.recipes.configs import SFTConfig
-from training.records import Demonstration, iter_rows
+from training.records import Demonstration, Prompt, iter_rows
 from training.showcase import Showcase
 from training.splits import Split, read_split
 
@@ -24,7 +24,7 @@ def run(config: SFTConfig, log: EventLog) -> Outcome:
     split = _read(config, log)
     tokenizer = load_tokenizer(config.model)
     policy = load_policy(config.model, device=machine.device)
-    prompts = [row.messages for row in split.of(split.heldout + split.train)]
+    prompts = [Prompt(row.messages) for row in split.of(split.heldout + split.train)]
     showcase = Showcase(policy, tokenizer, prompts, count=config.sample_prompts, max_new_tokens=config.sample_tokens)
 
     train, heldout = (

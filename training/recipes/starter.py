@@ -22,6 +22,7 @@ from training.loop import total_steps
 from training.recipes import Outcome
 from training.recipes.sft import fine_tune
 from training.recipes.starter_config import StarterConfig
+from training.records import Prompt
 from training.showcase import Showcase
 from world.answers import FACTS, STARTER, Mix
 from world.corpus import conversations
@@ -49,7 +50,7 @@ def run(config: StarterConfig, log: EventLog) -> Outcome:
     # 2. A model that knows nothing.
     model = new_model(config, tokenizer).to(machine.device)
     log.message(f"{model.num_parameters() / 1e6:.2f} million parameters, drawn at random")
-    prompts = [task.messages for task in heldout_tasks()[::60]]
+    prompts = [Prompt(task.messages) for task in heldout_tasks()[::60]]
     showcase = Showcase(model, tokenizer, prompts, count=8, max_new_tokens=64)
 
     # 3. Facts at a steady rate, with a taste of manners; then manners only, while the rate falls to zero.

@@ -1,0 +1,138 @@
+"""Rewards that a rule decides: lengths, JSON and schemas, patterns, and the numbers of math problems. By hand."""
+
+import time
+from fractions import Fraction
+
+import pytest
+
+from training.config import ConfigError
+from training.records import Prompt, RecordError, parse_record, to_line
+from training.rewards import spec
+from training.rewards.math_answer import MathAnswerSource, final_number
+from training.rewards.source import Failure
+from training.rewards.text_rules import JSONSource, LengthPenaltySource, MaxLengthSource, RegexSource
+
+ASK = [{"role": "user", "content": "?"}]
+
+
+def scores(source, texts, **reference):
+    return source.score([Prompt(ASK, reference)] * len(texts), texts)
+
+
+class Letters:
+    """A tokenizer of one token a letter."""
+
+    def __call__(self, text, **_):
+        return type("Encoding", (), {"input_ids": list(text)})
+
+
+def test_lengths_in_words_characters_and_tokens():
+    assert scores(MaxLengthSource(spec.MaxLength(words=2)), ["one two", " one  two\nthree", ""]) == [1, 0, 1]
+    assert scores(MaxLengthSource(spec.MaxLength(characters=3)), ["abc", "abcd"]) == [1, 0]
+    assert scores(MaxLengthSource(spec.MaxLength(tokens=4), Letters()), ["abcd", "abcde"]) == [1, 0]
+    penalty = LengthPenaltySource(spec.LengthPenalty(words=2, penalty=0.25))
+    assert scores(penalty, ["a b", "a b c", "a b c d e"]) == [0, -0.25, -0.75]
+    assert scores(LengthPenaltySource(spec.LengthPenalty(characters=0, penalty=0.5)), ["", "ab"]) == [0, -1]
+
+
+def test_tokens_need_a_policy_that_counts_them():
+    with pytest.raises(ConfigError, match="use words="):
+        MaxLengthSource(spec.MaxLength(tokens=4))
+
+
+def test_json_is_strict():
+    texts = ['{"a": [1, null]}', "7", "", "{'a': 1}", '{"a": 1} and more', "NaN", "```json\n{}\n```", "[" * 100_000]
+    assert scores(JSONSource(spec.ValidJSON()), texts) == [1, 1, 0, 0, 0, 0, 0, 0]
+    fenced = JSONSource(spec.ValidJSON(fenced=True))
+    assert scores(fenced, ["Here:\n```json\n{}\n```\nThere.", "{}", "```\n{\n```"]) == [1, 1, 0]
+
+
+def test_a_schema_of_the_source_and_of_the_prompt():
+    schema = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "maxLength": 3}}}
+    source = JSONSource(spec.ValidJSON(schema=schema))
+    texts = ['{"name": "Ann"}', '{"name": "Anna"}', '{"nom": "Ann"}', '["name"]']
+    assert scores(source, texts) == [1, 0, 0, 0]
+    assert scores(source, texts, schema={"type": "array"}) == [0, 0, 0, 1]
+    (failed,) = scores(source, texts[:1], schema={"type": "no such type"})
+    assert isinstance(failed, Failure) and "schema" in failed.reason
+    with pytest.raises(ConfigError, match="JSON schema"):
+        JSONSource(spec.ValidJSON(schema={"type": 7}))
+
+
+def test_a_schema_never_makes_anything_be_fetched():
+    """An address of this machine where nobody listens, and no attempt at it: the check has failed, by name."""
+    from training.rewards.source import checked_scores
+
+    source = JSONSource(spec.ValidJSON(schema={"$ref": "http://127.0.0.1:9/schema.json"}))
+    _, failed = checked_scores(source, [Prompt(ASK)], ["{}"])
+    assert "the JSON check failed" in failed[0] and "Unresolvable" in failed[0]
+
+
+def test_a_pattern_anywhere_or_of_the_whole():
+    assert scores(RegexSource(spec.Regex(pattern=r"\bcat\b")), ["a cat.", "catalogue"]) == [1, 0]
+    assert scores(RegexSource(spec.Regex(pattern="[a-z]+", whole=True)), ["abc", "abc1"]) == [1, 0]
+    with pytest.raises(ConfigError, match=r"the pattern \(a is no regular expression"):
+        RegexSource(spec.Regex(pattern="(a"))
+
+
+def test_a_pattern_that_backtracks_for_ever_is_given_up():
+    source = RegexSource(spec.Regex(pattern="(a|aa)+$", timeout=0.2))
+    started = time.monotonic()
+    failed, fine = scores(source, ["a" * 100 + "!", "aa"])
+    assert time.monotonic() - started < 2
+    assert failed == Failure("was given up after 0.2 seconds") and fine == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("She has 3 apples and buys 4, so 7.", 7),
+        ("so 3 + 4 = 7\n#### 1,234", 1234),
+        ("It is \\boxed{\\frac{3}{4}} of 12.", Fraction(3, 4)),
+        ("\\boxed{-\\frac{1}{2}}", Fraction(-1, 2)),
+        ("\\boxed{x = 12\\text{ cm}}", 12),
+        ("The answer is $5.50 a day for 3 days.", Fraction(11, 2)),
+        ("1 1/2 cups", Fraction(3, 2)),
+        ("25%", Fraction(1, 4)),
+        ("5-3 = 2", 2),
+        ("5 - 3", 3),
+        ("x = −3.5", Fraction(-7, 2)),
+        ("about -7 degrees", -7),
+        ("6e3 m", 6000),
+        ("1,000,000 people", 1_000_000),
+        ("Answer: 42.", 42),
+        ("The answer is unknown, but 9 is near.", 9),
+        ("1/0", None),
+        ("no number", None),
+        ("9" * 5000, None),
+        ("", None),
+    ],
+)
+def test_the_final_number_of_a_text(text, number):
+    assert final_number(text) == number
+
+
+def test_a_long_hostile_text_is_read_in_a_moment():
+    started = time.monotonic()
+    for piece in (" ", "1", "1 ", "1,", "\\boxed{", "1/", "$ ", "- ", "1e", "\\frac{1"):
+        final_number(piece * 25_000)
+    assert time.monotonic() - started < 3
+
+
+def test_the_answer_is_the_prompts_own_within_a_tolerance():
+    source = MathAnswerSource(spec.MathAnswer(tolerance=0.001))
+    assert scores(source, ["3.14159", "3.2", "none"], answer="3.1416") == [1, 0, 0]
+    assert scores(source, ["one third: 1/3", "0.3333"], answer="1/3") == [1, 1]
+    exact = MathAnswerSource(spec.MathAnswer(tolerance=0))
+    assert scores(exact, ["0.3333333333", "2/6"], answer="\\frac{1}{3}") == [0, 1]
+    assert [type(score) for score in scores(exact, ["1"], answer="plenty") + scores(exact, ["1"])] == [Failure, Failure]
+
+
+def test_a_prompts_row_may_say_how_its_answer_is_checked():
+    row = {"prompt": "2+2?", "answer": 4, "tests": ["assert f() == 4"], "schema": {"type": "object"}, "other": 1}
+    prompt = parse_record(row, "prompts", "f.jsonl", 1)
+    assert prompt.reference == {"answer": "4", "tests": ["assert f() == 4"], "schema": {"type": "object"}}
+    assert parse_record(to_line(prompt), "prompts", "f.jsonl", 1) == prompt
+    for wrong in ({"answer": ["4"]}, {"tests": "assert True"}, {"tests": []}, {"tests": [1]}, {"schema": "{}"}):
+        with pytest.raises(RecordError, match=f'f.jsonl, line 3, field "{next(iter(wrong))}'):
+            parse_record({"prompt": "?", **wrong}, "prompts", "f.jsonl", 3)

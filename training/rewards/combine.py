@@ -1,0 +1,136 @@
+"""Several reward sources as one: the weighted sum, each part by its name, and what happens where a source fails."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from training.errors import TrainingError
+from training.events import EventLog
+from training.records import Prompt
+from training.rewards.source import RewardSource, checked_scores
+from training.runtime import Runtime
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of completions, in tensors of one shape: (completions,), or (prompts, samples)."""
+
+    total: torch.Tensor
+    """Σ weight·score; NaN where a source failed and the run goes on without that completion"""
+    parts: dict[str, torch.Tensor] = field(default_factory=dict)
+    """each source's own scores, unweighted"""
+    verdicts: dict[str, torch.Tensor] = field(default_factory=dict)
+    """each judge's verdict, bool: it passed"""
+
+    @property
+    def passed(self) -> torch.Tensor:
+        """bool: every judge passed it."""
+        passed = torch.ones_like(self.total, dtype=torch.bool)
+        for verdict in self.verdicts.values():
+            passed &= verdict
+        return passed
+
+    def map(self, change) -> "Scores":
+        """The same change of every tensor."""
+        parts, verdicts = ({k: change(tensor) for k, tensor in of.items()} for of in (self.parts, self.verdicts))
+        return Scores(change(self.total), parts, verdicts)
+
+    def __getitem__(self, index) -> "Scores":
+        return self.map(lambda tensor: tensor[index])
+
+    @classmethod
+    def stack(cls, scores: list["Scores"]) -> "Scores":
+        """Of scores of several prompts, (samples,) each: (prompts, samples)."""
+        return cls(
+            torch.stack([one.total for one in scores]),
+            {name: torch.stack([one.parts[name] for one in scores]) for name in scores[0].parts},
+            {name: torch.stack([one.verdicts[name] for one in scores]) for name in scores[0].verdicts},
+        )
+
+    def described(self) -> dict[str, float]:
+        """The curves: `reward` and, beside several sources, each one's mean by name; shares of failures and passes."""
+        values = {"reward": _mean(self.total)}
+        if len(self.parts) > 1:
+            values |= {f"reward_{name}": _mean(part) for name, part in self.parts.items()}
+        if self.verdicts:
+            shares = {"passed": self.passed} | {f"passed_{name}": verdict for name, verdict in self.verdicts.items()}
+            values |= {name: float(verdict.float().mean()) for name, verdict in shares.items()}
+        if masked := int(self.total.isnan().sum()):
+            values["reward_failures"] = masked / self.total.numel()
+        return values
+
+
+@dataclass(frozen=True)
+class Weighted:
+    source: RewardSource
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Binary:
+    """A source as a judge: it passes a completion from a score of `threshold` on."""
+
+    source: RewardSource
+    threshold: float = 0.5
+
+
+class Rewards:
+    """All sources of a run. Calling it gives the sum alone, `scores` everything.
+
+    With on_error="fail" a source that fails raises TrainingError, which names it and the completion; with "mask" that
+    completion's total is NaN, and a warning says so once a source.
+    """
+
+    def __init__(
+        self,
+        sources: dict[str, Weighted],
+        machine: Runtime,
+        *,
+        log: EventLog,
+        judges: dict[str, Binary] | None = None,
+        on_error: str = "fail",
+    ):
+        self.sources, self.judges = sources, judges or {}
+        self.machine, self.on_error, self.log = machine, on_error, log
+        self._said: dict[str, str] = {}  # source: the sentence that a person was told
+
+    def __call__(self, prompts: list[Prompt], completions: list[str]) -> torch.Tensor:
+        """(completions,) float32 on the CPU: Σ weight·score."""
+        return self.scores(prompts, completions).total
+
+    def scores(self, prompts: list[Prompt], completions: list[str]) -> Scores:
+        """(completions,) each. Raises TrainingError."""
+        total, parts, verdicts = torch.zeros(len(completions)), {}, {}
+        for name, weighted in self.sources.items():
+            parts[name] = self._of(name, weighted.source, prompts, completions)
+            total = total + weighted.weight * parts[name]
+        for name, judge in self.judges.items():
+            scores = self._of(name, judge.source, prompts, completions)
+            verdicts[name] = scores >= judge.threshold
+            total = torch.where(scores.isnan(), torch.nan, total)
+        if completions and total.isnan().all():
+            raise TrainingError(f"no completion has a reward: {'; '.join(self._said.values())}")
+        return Scores(total, parts, verdicts)
+
+    def groups(self, prompts: list[Prompt], texts: list[list[str]]) -> Scores:
+        """(prompts, samples) each: scores of as many texts for every prompt."""
+        repeated = [prompt for prompt, group in zip(prompts, texts, strict=True) for _ in group]
+        flat = self.scores(repeated, [text for group in texts for text in group])
+        return flat.map(lambda tensor: tensor.view(len(prompts), -1))
+
+    def _of(self, name: str, source: RewardSource, prompts, completions) -> torch.Tensor:
+        with self.machine.autocast():
+            scores, failed = checked_scores(source, prompts, completions)
+        if failed:
+            sentence = next(iter(failed.values()))
+            if self.on_error == "fail":
+                raise TrainingError(sentence)
+            if name not in self._said:
+                self._said[name] = sentence
+                share = f"{len(failed)} of {len(completions)}"
+                self.log.message(f"{sentence}; {share} completions are left out, and later ones like them", "warning")
+        return scores
+
+
+def _mean(scores: torch.Tensor) -> float:
+    return float(scores.nanmean())

@@ -1,0 +1,58 @@
+"""From settings to sources that score: the one place that knows which class a kind of source is."""
+
+from training.config import ConfigError
+from training.events import EventLog
+from training.rewards import spec
+from training.rewards.code_tests import CodeTestsSource
+from training.rewards.combine import Binary, Rewards, Weighted
+from training.rewards.functions import FunctionSource
+from training.rewards.judge import JudgeSource, load_judge
+from training.rewards.math_answer import MathAnswerSource
+from training.rewards.model import TOKENS_PER_BATCH, RewardModelSource
+from training.rewards.settings import RewardSettings
+from training.rewards.source import RewardSource
+from training.rewards.text_rules import JSONSource, LengthPenaltySource, MaxLengthSource, RegexSource
+from training.runtime import Runtime
+
+
+def load_rewards(config: RewardSettings, machine: Runtime, log: EventLog, *, tokenizer=None) -> Rewards:
+    """All sources of the run; `tokenizer`, the policy's, counts tokens. Raises ConfigError naming the source."""
+    tokens_per_batch = getattr(config, "tokens_per_batch", TOKENS_PER_BATCH)
+
+    def load(name: str, source: spec.Source) -> RewardSource:
+        return _load(name, source, machine, log, tokenizer, tokens_per_batch)
+
+    return Rewards(
+        {name: Weighted(load(name, source), source.weight) for name, source in config.reward_sources().items()},
+        machine,
+        log=log,
+        judges={name: Binary(load(name, source), source.threshold) for name, source in config.judge_sources().items()},
+        on_error=config.on_reward_error,
+    )
+
+
+def _load(name: str, source: spec.Source, machine: Runtime, log, tokenizer, tokens_per_batch: int) -> RewardSource:
+    place = {"device": machine.device, "tokens_per_batch": tokens_per_batch}
+    try:
+        match source:
+            case spec.ModelReward():
+                return RewardModelSource(source.path, **place)
+            case spec.MaxLength():
+                return MaxLengthSource(source, tokenizer)
+            case spec.LengthPenalty():
+                return LengthPenaltySource(source, tokenizer)
+            case spec.ValidJSON():
+                return JSONSource(source)
+            case spec.Regex():
+                return RegexSource(source)
+            case spec.MathAnswer():
+                return MathAnswerSource(source)
+            case spec.CodeTests():
+                return CodeTestsSource(source, log)
+            case spec.JudgeReward():
+                return JudgeSource(source, load_judge(source, **place))
+            case spec.FunctionReward():
+                return FunctionSource(source)
+    except ConfigError as error:
+        raise ConfigError(f"the reward source {name}: {error}") from None
+    raise AssertionError(f"no class for {source}")

@@ -1,0 +1,159 @@
+"""Inside the sandbox: takes every right from its own process, then runs a program and its tests. Only stdlib.
+
+Started by `sandbox.py` as `python -I -S -B` with an empty environment, in an empty folder, with one JSON object on its
+standard input. Line by line it reports on the file descriptor named there: "ready" with the layers that hold, then each
+test that passed. What holds, from the inside out:
+
+- no_new_privs and a seccomp filter: no sockets, no signals, no new namespaces, no leaving the process group;
+- Landlock: files are written in the own folder only, and read there and where Python lives;
+- limits on CPU time, memory, file size, open files and processes;
+- as root: a user number that nobody else has, and a network namespace without any network.
+
+The filter is required; the others are reported where the kernel has them.
+"""
+
+import ctypes
+import errno
+import json
+import os
+import resource
+import struct
+import sys
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 22, 38
+_CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWNET = 0x08000000, 0x10000000, 0x40000000
+_CLONE_NEW_ANY = 0x7E020000 | 0x80
+
+# System calls by number, (x86-64, arm64). What could reach beyond the process is refused.
+_REFUSED = {
+    "socket": (41, 198), "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "setsid": (112, 157),
+    "setpgid": (109, 154), "rt_sigqueueinfo": (129, 138), "rt_tgsigqueueinfo": (297, 240), "prlimit64": (302, 261),
+    "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "kcmp": (312, 272),
+    "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41),
+    "chroot": (161, 51), "bpf": (321, 280), "perf_event_open": (298, 241), "userfaultfd": (323, 282),
+    "keyctl": (250, 219), "add_key": (248, 217), "request_key": (249, 218), "pidfd_send_signal": (424, 424),
+    "io_uring_setup": (425, 425), "io_uring_enter": (426, 426), "io_uring_register": (427, 427),
+    "pidfd_open": (434, 434), "pidfd_getfd": (438, 438), "setpriority": (141, 140), "sched_setaffinity": (203, 122),
+    "memfd_create": (319, 279), "shmget": (29, 194), "msgget": (68, 186), "semget": (64, 190), "mq_open": (240, 180),
+}  # fmt: skip
+_CLONE, _CLONE3 = (56, 220), (435, 435)
+_ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
+
+
+def main() -> None:
+    job = json.loads(sys.stdin.buffer.read())
+    limit(job)
+    held = [name for name, layer in (("network", no_network), ("user", lambda: other_user(job["uid"]))) if layer()]
+    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError("no_new_privs")
+    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    if landlock(os.getcwd()):
+        held.append("files")
+    seccomp()
+    report(job, {"ready": held})
+    run(job)
+
+
+def limit(job: dict) -> None:
+    for what, value in (
+        (resource.RLIMIT_CPU, job["seconds"]),
+        (resource.RLIMIT_AS, job["memory"]),
+        (resource.RLIMIT_FSIZE, job["file_size"]),
+        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(what, (value, value))
+    # Counted for the user, not for the program: on a user's own account what already runs there counts too.
+    processes = job["processes"] + (job["running"] if job["uid"] is None else 0)
+    resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+
+
+def no_network() -> bool:
+    """A namespace with no network; without root's right to one, the filter alone keeps sockets away."""
+    return _libc.unshare(_CLONE_NEWNET | _CLONE_NEWIPC) == 0
+
+
+def other_user(uid: int | None) -> bool:
+    if uid is None:
+        return False
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+    return True
+
+
+def landlock(folder: str) -> bool:
+    """Reading and running where Python and its libraries lie, everything in `folder`, nothing else. Linux 5.13+."""
+    version = _libc.syscall(444, None, 0, 1)
+    if version < 1:
+        return False
+    execute, write, read, read_dir = 1, 2, 4, 8
+    every_right = (1 << 13) - 1
+    every_right |= (1 << 13) if version >= 2 else 0
+    every_right |= (1 << 14) if version >= 3 else 0
+    handled = struct.pack("=QQ", every_right, 0b11 if version >= 4 else 0)
+    rules = _libc.syscall(444, handled, 16 if version >= 4 else 8, 0)
+    if rules < 0:
+        return False
+    places = {sys.base_prefix, sys.base_exec_prefix, "/usr", "/lib", "/lib64", "/etc/ld.so.cache", "/etc/localtime"}
+    allowed = [(place, execute | read | read_dir) for place in places] + [(folder, every_right)]
+    allowed += [("/dev/null", read | write), ("/dev/urandom", read), ("/dev/zero", read)]
+    for place, rights in allowed:
+        try:
+            handle = os.open(place, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            continue
+        if not os.path.isdir(place):
+            rights &= execute | write | read
+        _libc.syscall(445, rules, 1, struct.pack("=Qi", rights, handle), 0)
+        os.close(handle)
+    done = _libc.syscall(446, rules, 0) == 0
+    os.close(rules)
+    return done
+
+
+def seccomp() -> None:
+    """Refuse the calls above with EPERM; a wrong architecture ends the process. Raises OSError where it cannot hold."""
+    column, architecture = _ARCHITECTURES[os.uname().machine]
+    load, equal, at_least, any_bit, back = 0x20, 0x15, 0x35, 0x45, 0x06
+    allow, refuse, end = 0x7FFF0000, 0x00050000, 0x80000000
+    program = [(load, 0, 0, 4), (equal, 1, 0, architecture), (back, 0, 0, end), (load, 0, 0, 0)]
+    if column == 0:  # the x32 calls have numbers of their own
+        program += [(at_least, 0, 1, 0x40000000), (back, 0, 0, refuse | errno.ENOSYS)]
+    for number in sorted(numbers[column] for numbers in _REFUSED.values()):
+        program += [(equal, 0, 1, number), (back, 0, 0, refuse | errno.EPERM)]
+    # clone3's flags lie in memory, where a filter cannot look: without it, the C library asks for clone.
+    program += [(equal, 0, 1, _CLONE3[column]), (back, 0, 0, refuse | errno.ENOSYS)]
+    program += [(equal, 0, 3, _CLONE[column]), (load, 0, 0, 16), (any_bit, 0, 1, _CLONE_NEW_ANY & ~0x80)]
+    program += [(back, 0, 0, refuse | errno.EPERM), (back, 0, 0, allow)]
+    code = b"".join(struct.pack("=HBBI", *step) for step in program)
+    buffer = ctypes.create_string_buffer(code, len(code))
+    header = struct.pack("@HxxxxxxP", len(program), ctypes.addressof(buffer))
+    if _libc.prctl(_PR_SET_SECCOMP, 2, header, 0, 0):
+        raise OSError(ctypes.get_errno(), "the kernel takes no seccomp filter")
+
+
+def run(job: dict) -> None:
+    """The program once, then every test in its names. Ending early passes nothing: each pass is reported by itself."""
+    names: dict = {"__name__": "__main__"}
+    try:
+        exec(compile(job["program"], "<program>", "exec"), names)
+    except BaseException:
+        os._exit(0)
+    for number, test in enumerate(job["tests"]):
+        try:
+            exec(compile(test, f"<test {number}>", "exec"), names)
+        except BaseException:
+            continue
+        report(job, {"passed": number})
+    os._exit(0)
+
+
+def report(job: dict, value: dict) -> None:
+    os.write(job["report"], json.dumps({**value, "secret": job["secret"]}).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

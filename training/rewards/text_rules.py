@@ -1,0 +1,121 @@
+"""Sources that a rule decides by the text alone: length, valid JSON, a regular expression."""
+
+import json
+from collections.abc import Callable
+
+import jsonschema
+import regex
+from jsonschema.exceptions import SchemaError
+from referencing import Registry
+
+from training.config import ConfigError
+from training.records import Prompt
+from training.rewards.source import Failure
+from training.rewards.spec import LengthPenalty, MaxLength, ValidJSON
+from training.rewards.spec import Regex as RegexSpec
+
+_FENCE = regex.compile(r"```[a-zA-Z0-9_+-]*\n(.*?)```", regex.DOTALL)
+
+
+def fenced_block(text: str) -> str | None:
+    """The inside of the text's first ``` block, if it has one."""
+    found = _FENCE.search(text)
+    return found and found.group(1)
+
+
+def length_counter(unit: str, tokenizer) -> Callable[[str], int]:
+    """Counts words or characters, or tokens of the policy. Raises ConfigError where there is no policy."""
+    if unit == "characters":
+        return len
+    if unit == "words":
+        return lambda text: len(text.split())
+    if tokenizer is None:
+        raise ConfigError("a length in tokens is counted by a policy, and this recipe has none: use words=…")
+    return lambda text: len(tokenizer(text, add_special_tokens=False).input_ids)
+
+
+class MaxLengthSource:
+    def __init__(self, spec: MaxLength, tokenizer=None):
+        self.limit, unit = spec.limit
+        self.name = f"the length limit of {self.limit} {unit}"
+        self.count = length_counter(unit, tokenizer)
+
+    def score(self, prompts: list[Prompt], completions: list[str]) -> list[float]:
+        return [float(self.count(text) <= self.limit) for text in completions]
+
+
+class LengthPenaltySource:
+    def __init__(self, spec: LengthPenalty, tokenizer=None):
+        self.limit, unit = spec.limit
+        self.penalty = spec.penalty
+        self.name = f"the penalty beyond {self.limit} {unit}"
+        self.count = length_counter(unit, tokenizer)
+
+    def score(self, prompts: list[Prompt], completions: list[str]) -> list[float]:
+        return [-self.penalty * max(self.count(text) - self.limit, 0) for text in completions]
+
+
+class JSONSource:
+    """Strict JSON (no NaN or Infinity), checked against the prompt's own `schema` or else the source's."""
+
+    name = "the JSON check"
+
+    def __init__(self, spec: ValidJSON):
+        self.fenced = spec.fenced
+        try:
+            self.schema = None if spec.schema is None else _validator(spec.schema)
+        except SchemaError as error:
+            raise ConfigError(f"the JSON schema is not one: {error.message}") from None
+
+    def score(self, prompts: list[Prompt], completions: list[str]) -> list[float | Failure]:
+        return [self._one(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
+
+    def _one(self, prompt: Prompt, text: str) -> float | Failure:
+        if self.fenced and (inside := fenced_block(text)) is not None:
+            text = inside
+        try:
+            value = json.loads(text, parse_constant=_refuse)
+        except (ValueError, RecursionError):
+            return 0.0
+        own = prompt.reference.get("schema")
+        try:
+            validator = self.schema if own is None else _validator(own)
+        except SchemaError as error:
+            return Failure(f"found a schema in the prompt's row that is not one ({error.message})")
+        try:
+            return float(validator is None or validator.is_valid(value))
+        except RecursionError:
+            return 0.0
+
+
+class RegexSource:
+    """A search that takes too long has failed: no pattern can hold up a run."""
+
+    def __init__(self, spec: RegexSpec):
+        self.name = f"the pattern {spec.pattern}"
+        self.whole, self.timeout = spec.whole, spec.timeout
+        try:
+            self.pattern = regex.compile(spec.pattern)
+        except regex.error as error:
+            raise ConfigError(f"{self.name} is no regular expression: {error}") from None
+
+    def score(self, prompts: list[Prompt], completions: list[str]) -> list[float | Failure]:
+        return [self._one(text) for text in completions]
+
+    def _one(self, text: str) -> float | Failure:
+        search = self.pattern.fullmatch if self.whole else self.pattern.search
+        try:
+            return float(search(text, timeout=self.timeout) is not None)
+        except TimeoutError:
+            return Failure(f"was given up after {self.timeout} seconds")
+
+
+def _validator(schema: dict):
+    """Of the draft that the schema names. An empty registry: a "$ref" never makes it fetch an address."""
+    cls = jsonschema.validators.validator_for(schema)
+    cls.check_schema(schema)
+    return cls(schema, registry=Registry())
+
+
+def _refuse(constant: str):
+    raise ValueError(f"{constant} is not JSON")
