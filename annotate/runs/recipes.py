@@ -154,7 +154,7 @@ def _is_the_sites(setting: dict) -> bool:
 
 
 def _own_sources(name: str, value) -> list:
-    """Sources of reward that name no file, model or address of the worker's machine: those are the project's to give."""
+    """Sources of reward as a person may name them: without models, files and addresses. Raises UserError."""
     try:
         rows = json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
