@@ -36,37 +36,30 @@
 
   // ---- drafts: a reload or a failed request loses neither the note nor the choice -----------------------------
   const DRAFT = "prefloop-draft";
-  const DRAFT_FIELDS = ["rating", "helpful", "truthful", "harmless", "note"];
 
   function saveDraft() {
     const form = judge();
     if (!form) return;
-    const data = new FormData(form);
-    remember(DRAFT, { key: key(), values: Object.fromEntries(DRAFT_FIELDS.map((name) => [name, data.get(name)])) });
+    const written = [...new FormData(form)].filter(([name, value]) => value && form.elements[name]?.type !== "hidden");
+    remember(DRAFT, { key: key(), values: written });
   }
 
   function restoreDraft() {
     const draft = recall(DRAFT);
     const form = judge();
     if (!draft || !form || draft.key !== key()) return;
-    for (const [name, value] of Object.entries(draft.values)) if (value) form.elements[name].value = value;
+    const written = new Map(draft.values);
+    const chosen = new Set(draft.values.map(([name, value]) => `${name}=${value}`));
+    for (const field of form.elements) {
+      if (!field.name || field.form !== form || field.type === "hidden") continue;
+      if (field.type === "radio" || field.type === "checkbox") field.checked = chosen.has(`${field.name}=${field.value}`);
+      else field.value = written.get(field.name) ?? "";
+    }
+    form.dispatchEvent(new Event("restored", { bubbles: true }));
   }
 
   document.addEventListener("input", (event) => {
     if (event.target.form === judge()) saveDraft();
-  });
-
-  // ---- a verdict on a criterion is optional, so a second click takes it back -----------------------------------
-  document.addEventListener("pointerdown", (event) => {
-    const radio = event.target.closest?.(".criterion label")?.querySelector("input");
-    if (radio) radio.dataset.was = radio.checked ? "yes" : "";
-  });
-  document.addEventListener("click", (event) => {
-    const radio = event.target;
-    if (!radio.matches?.(".criterion input") || !radio.dataset.was) return;
-    radio.checked = false;
-    delete radio.dataset.was;
-    saveDraft();
   });
 
   // ---- keys: keys.js says which action a key means --------------------------------------------------------------
@@ -81,13 +74,15 @@
 
   function rate(value) {
     const radio = judge().querySelector(`[name=rating][value="${value}"]`);
+    if (!radio) return;
     radio.checked = true;
     radio.focus({ preventScroll: true });
-    saveDraft();
+    radio.dispatchEvent(new Event("input", { bubbles: true }));
   }
 
   function toggleSkip() {
     const skip = document.querySelector(".skip");
+    if (!skip) return;
     skip.open = !skip.open;
     if (skip.open) skip.querySelector("[name=reason]").focus();
   }
@@ -104,7 +99,7 @@
   document.addEventListener("action", (event) => {
     const { name, target } = event.detail;
     if (!judge()) return;
-    const inSkip = document.querySelector(".skip").contains(target);
+    const inSkip = Boolean(document.querySelector(".skip")?.contains(target));
     if (name.startsWith("rate_") && !inSkip) rate(name.slice("rate_".length));
     else if (name === "submit" && !inSkip) submitJudgment();
     else if (name === "skip") toggleSkip();

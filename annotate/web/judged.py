@@ -1,0 +1,85 @@
+"""What somebody judged: the list of their last judgments, and changing one of them."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods
+
+from annotate.errors import UserError
+from annotate.labeling.editing import edit_judgment, editable, editable_judgment, own_judgments
+from annotate.labeling.progress import queue_state
+from annotate.labeling.verdict import Verdict
+from annotate.models import Project
+from annotate.projects import current_guidelines
+from annotate.web.common import ANNOTATOR, page, project_view
+from annotate.web.conversation import conversation
+from annotate.web.labeling import answer
+from annotate.web.rendering import RENDERER_VERSION
+from annotate.web.sheet import LETTERS, read_sheet, sheet_of
+
+HISTORY_LENGTH = 100
+
+
+@require_GET
+@project_view(ANNOTATOR)
+def history(request: HttpRequest, project: Project) -> HttpResponse:
+    """The last judgments of this person, with a way to change those that may be changed."""
+    judgments = list(
+        own_judgments(project, request.user)
+        .select_related("comparison__prompt", "left", "right")
+        .prefetch_related("assessments")[:HISTORY_LENGTH]
+    )
+    may_change = editable(project, request.user)
+    rows = [
+        {
+            "judgment": judgment,
+            "shown": list(zip(LETTERS, judgment.shown, strict=False)),
+            "ranking": _ranking_in_words(judgment) if judgment.is_ranking else "",
+            "editable": judgment.pk in may_change,
+        }
+        for judgment in judgments
+    ]
+    return page(request, "label/history.html", project, rows=rows)
+
+
+@never_cache
+@require_http_methods(["GET", "POST"])
+@project_view(ANNOTATOR)
+def edit(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
+    """GET shows the comparison with what was said about it; POST stores a new version and goes on to the next one."""
+    if request.method == "POST":
+        return answer(
+            request,
+            project,
+            lambda: edit_judgment(project, request.user, pk, renderer=RENDERER_VERSION, **read_sheet(request.POST)),
+            _("Changed."),
+            again=request.path,
+        )
+    try:
+        judgment = editable_judgment(project, request.user, pk)
+    except UserError as error:
+        messages.error(request, str(error))
+        return redirect("label_history", project.slug)
+    state = queue_state(project, request.user)
+    context = {
+        "editing": judgment,
+        "page_key": f"{judgment.pk}/{judgment.version}",
+        "sheet": sheet_of(project, judgment.shown, Verdict.of(judgment)),
+        "conversation": conversation(judgment.comparison.prompt.messages),
+        "submit_url": reverse("label_edit", args=[project.slug, pk]),
+        "guideline": current_guidelines(project),
+        "state": state,
+        "reach": state.judged + state.open_for_me,
+    }
+    return page(request, "label/page.html", project, **context)
+
+
+def _ranking_in_words(judgment) -> str:
+    """"B > A = C > D": the letters of the order shown, the best first."""
+    by_rank: dict[int, list[str]] = {}
+    for assessment in judgment.assessments.all():
+        by_rank.setdefault(assessment.rank, []).append(LETTERS[assessment.place])
+    return " > ".join(" = ".join(letters) for _rank, letters in sorted(by_rank.items()))

@@ -1,0 +1,146 @@
+"""The labeling form: what a project asks about the responses shown, what is filled in, and what was sent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
+
+from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
+
+from annotate.labeling.verdict import HIGHEST_SCORE, LOWEST_SCORE, Verdict
+from annotate.models import Project, Response
+from annotate.models.judgment import FLAG_LABELS, MOST_RESPONSES, Confidence, Rating
+
+LETTERS = "ABCDEFGHI"
+CRITERIA = [("helpful", _("Helpful")), ("truthful", _("Truthful")), ("harmless", _("Harmless"))]
+CLOSENESS = {
+    Rating.A_BETTER: _("clearly"),
+    Rating.A_SLIGHTLY_BETTER: _("truly close"),
+    Rating.EQUAL: _("neither is better"),
+    Rating.B_SLIGHTLY_BETTER: _("truly close"),
+    Rating.B_BETTER: _("clearly"),
+    Rating.BOTH_BAD: _("neither may be learnt from"),
+}
+_VERDICT_SIDES = [(1, "A"), (0, "="), (-1, "B")]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several buttons; `hint` says a little more."""
+
+    value: int
+    label: str
+    chosen: bool
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class ResponseSheet:
+    """A response as it is shown, and what is asked about it alone. `rank` is None where none is given."""
+
+    place: int
+    letter: str
+    response: Response
+    rank: int | None
+    overall: list[Choice]
+    flags: list[Choice]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The whole form. What a project does not ask for is an empty list or False."""
+
+    is_ranking: bool
+    responses: list[ResponseSheet]
+    ratings: list[Choice]
+    criteria: list[tuple[str, str, list[Choice]]]
+    confidence: list[Choice]
+    asks_edit: bool
+    needs_note: bool
+    note: str
+    edited: str
+
+    @property
+    def ranks(self) -> range:
+        return range(1, len(self.responses) + 1)
+
+    @property
+    def letters(self) -> list[str]:
+        return [response.letter for response in self.responses]
+
+    @property
+    def asks_about_each(self) -> bool:
+        return any(response.overall or response.flags for response in self.responses)
+
+    @property
+    def folds(self) -> bool:
+        """Whether there is more to say than the bar has room for."""
+        return self.asks_edit or (self.asks_about_each and not self.is_ranking)
+
+
+def sheet_of(project: Project, shown: Sequence[Response], given: Verdict | None = None) -> Sheet:
+    """The form for the responses `shown` from A on; `given` is what it has been filled in with before."""
+    is_ranking = len(shown) > 2
+    given = given or Verdict()
+    criteria = [
+        (name, label, [Choice(value, side, getattr(given, name) == value) for value, side in _VERDICT_SIDES])
+        for name, label in CRITERIA
+    ]
+    confidence = [Choice(value, label, given.confidence == value) for value, label in Confidence.choices]
+    return Sheet(
+        is_ranking=is_ranking,
+        responses=[_response_sheet(project, place, response, given) for place, response in enumerate(shown)],
+        ratings=[] if is_ranking else _ratings(project, given),
+        criteria=criteria if project.ask_criteria and not is_ranking else [],
+        confidence=confidence if project.ask_confidence else [],
+        asks_edit=project.ask_edited,
+        needs_note=project.require_note,
+        note=given.note,
+        edited=given.edited,
+    )
+
+
+def read_sheet(sent: QueryDict) -> dict:
+    """What the form sent, as `annotate.labeling.verdict.read_verdict` takes it."""
+    places = range(MOST_RESPONSES)
+    plain = ("rating", "confidence", "note", "edited", *(name for name, _label in CRITERIA))
+    return {name: sent.get(name, "") for name in plain} | {
+        "ranks": [sent.get(f"rank-{place}", "") for place in places],
+        "overall": [sent.get(f"overall-{place}", "") for place in places],
+        "flags": [_sum(sent.getlist(f"flags-{place}")) for place in places],
+    }
+
+
+def _response_sheet(project: Project, place: int, response: Response, given: Verdict) -> ResponseSheet:
+    overall = given.overall[place] if given.overall else None
+    flags = given.flags[place] if given.flags else 0
+    scores = range(LOWEST_SCORE, HIGHEST_SCORE + 1) if project.ask_overall else []
+    return ResponseSheet(
+        place=place,
+        letter=LETTERS[place],
+        response=response,
+        rank=given.ranks[place] if given.ranks else None,
+        overall=[Choice(score, str(score), overall == score) for score in scores],
+        flags=[Choice(flag.value, label, bool(flags & flag)) for flag, label in FLAG_LABELS.items()]
+        if project.ask_flags
+        else [],
+    )
+
+
+def _ratings(project: Project, given: Verdict) -> list[Choice]:
+    """From “A is better” to “B is better”, a tie in the middle and “both are bad” at the end."""
+    scale = [Rating.A_BETTER, Rating.A_SLIGHTLY_BETTER, Rating.B_SLIGHTLY_BETTER, Rating.B_BETTER]
+    if project.allow_equal:
+        scale.insert(2, Rating.EQUAL)
+    if project.allow_both_bad:
+        scale.append(Rating.BOTH_BAD)
+    return [Choice(rating.value, rating.label, given.rating == rating, CLOSENESS[rating]) for rating in scale]
+
+
+def _sum(values: list[str]) -> int | str:
+    """Flags as one number; what is no number goes on as it is, to be refused by name."""
+    try:
+        return reduce(or_, map(int, values), 0)
+    except ValueError:
+        return "?"
