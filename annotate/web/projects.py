@@ -58,6 +58,8 @@ def overview(request: HttpRequest, project: Project) -> HttpResponse:
 
 
 class ProjectForm(forms.Form):
+    title = _("The project")
+
     name = forms.CharField(max_length=120)
     description = forms.CharField(
         required=False,
@@ -74,8 +76,51 @@ class ProjectForm(forms.Form):
     )  # fmt: skip
 
 
+class JudgingForm(forms.Form):
+    """What the labeling page asks besides the four-way rating."""
+
+    title = _("What annotators are asked")
+
+    allow_equal = forms.BooleanField(
+        required=False,
+        label=_("Ties"),
+        help_text=_("“Equal” may be chosen, and responses of a ranking may share a rank."),
+    )
+    allow_both_bad = forms.BooleanField(
+        required=False,
+        label=_("Both are bad"),
+        help_text=_("For pairs from which nothing should be learnt: they never become training pairs."),
+    )
+    ask_criteria = forms.BooleanField(
+        required=False, label=_("Verdicts on helpful, truthful and harmless"), help_text=_("Each optional.")
+    )
+    ask_confidence = forms.BooleanField(required=False, label=_("How sure the person is"), help_text=_("Optional."))
+    ask_overall = forms.BooleanField(
+        required=False, label=_("Overall quality of each response from 1 to 7"), help_text=_("Optional.")
+    )
+    ask_flags = forms.BooleanField(
+        required=False,
+        label=_("What is wrong with each response"),
+        help_text=_("Ten boxes: fails the instruction, hallucination, harmful advice, …"),
+    )
+    ask_edited = forms.BooleanField(
+        required=False,
+        label=_("An improved answer"),
+        help_text=_("People may improve the better answer; it is exported with the pair, and as a demonstration."),
+    )
+    require_note = forms.BooleanField(
+        required=False, label=_("A written reason"), help_text=_("A judgment needs a note that says why.")
+    )
+    edit_last = forms.IntegerField(
+        initial=50, min_value=0, max_value=100, label=_("Judgments that may be changed"),
+        help_text=_("People may change so many of their last judgments while the project is open; 0 is none."),
+    )  # fmt: skip
+
+
 class WritingForm(forms.Form):
     """The settings of demonstrations."""
+
+    title = _("Demonstrations")
 
     writing = forms.BooleanField(
         required=False,
@@ -93,12 +138,20 @@ class WritingForm(forms.Form):
     )
 
 
-class SettingsForm(WritingForm, ProjectForm):
+class SettingsForm(WritingForm, JudgingForm, ProjectForm):
+    """All settings; `sections` puts them under the titles of the forms that it is made of."""
+
     archived = forms.BooleanField(
         required=False,
         label="Archived",
         help_text="Nothing is handed out for judging any more; everything stays readable.",
     )
+
+    def sections(self) -> list[tuple[str, list]]:
+        parts = [(part.title, list(part.base_fields)) for part in reversed(type(self).__bases__)]
+        listed = {name for _title, names in parts for name in names}
+        parts.append((_("Closing"), [name for name in self.fields if name not in listed]))
+        return [(title, [self[name] for name in names]) for title, names in parts]
 
 
 def _settings(form: forms.Form) -> dict:

@@ -60,7 +60,8 @@ def test_the_overview_says_what_makes_sense_next(browser, pairs, project):
 
 def test_settings_are_saved_and_wrong_ones_told_at_their_field(browser, project):
     client = browser("admin")
-    good = {"name": "Kinder", "description": "d", "judgments_wanted": 3, "lease_minutes": 10}
+    good = {"name": "Kinder", "description": "d", "judgments_wanted": 3, "lease_minutes": 10,
+            "demonstrations_wanted": 1, "edit_last": 50}
     assert client.post("/p/kind/settings/", good).status_code == 302
     project.refresh_from_db()
     assert (project.name, project.judgments_wanted, project.lease_seconds) == ("Kinder", 3, 600)

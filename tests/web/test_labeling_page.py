@@ -19,7 +19,7 @@ URL = "/p/kind/label/"
 # Session, person, project, role; standing; the reservation (7, of which 2 are its savepoint); progress (4);
 # guidelines (2).
 QUERIES_OF_A_PAGE = 16
-QUERIES_OF_A_SUBMIT = 27
+QUERIES_OF_A_SUBMIT = 28
 
 
 def key_of(html: str) -> str:
