@@ -9,7 +9,9 @@ from annotate.models import Assessment, Judgment, JudgmentVersion, Project, User
 from annotate.web.rendering import RENDERER_VERSION
 from tests.web.test_labeling_page import HTMX, URL, get, judge, key_of
 
-EVERYTHING = ("allow_equal", "allow_both_bad", "ask_confidence", "ask_overall", "ask_flags", "ask_edited", "require_note")
+EVERYTHING = (
+    "allow_equal", "allow_both_bad", "ask_confidence", "ask_overall", "ask_flags", "ask_edited", "require_note",
+)  # fmt: skip
 
 
 @pytest.fixture
