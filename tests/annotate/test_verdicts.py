@@ -150,8 +150,8 @@ def test_the_order_shown_is_drawn_and_the_ranks_go_to_the_responses_shown(projec
     assert reserve_next(project, ada) is None
 
 
-@pytest.mark.parametrize("ranks", [[], ["1", "2", "3"], ["1", "2", "3", "3"], ["1", "2", "3", "5"], ["1", "2", "3", "x"],
-                                   ["1", "2", "3", "4", "4"]])  # fmt: skip
+@pytest.mark.parametrize("ranks", [[], ["1", "2", "3"], ["1", "2", "3", "3"], ["1", "2", "3", "5"],
+                                   ["1", "2", "3", "x"], ["1", "2", "3", "4", "4"]])  # fmt: skip
 def test_ranks_that_are_no_ranking_are_refused(project, ada, rankings, ranks):
     rankings()
     key = reserve_next(project, ada).key
