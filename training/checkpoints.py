@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy
 import torch
+from accelerate.utils import gather_object
 from safetensors.torch import load_file, save_file
 
 from training.config import ConfigError, TrainingConfig
@@ -57,24 +58,40 @@ def newest_state(output: str | os.PathLike) -> dict:
     return json.loads((root / f"step-{steps[-1]}" / STATE).read_text(encoding="utf-8")) if steps else {}
 
 
-def training_tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Trained weights, optimizer state and random number generators, whole (also of sharded parameters), on the CPU."""
+def training_tensors(model, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Trained weights, optimizer state and random number generators, whole (also of sharded parameters), on the CPU.
+
+    `model`: whatever has the `named_parameters` that the optimizer changes.
+    """
     tensors = {}
     for name, parameter in _trained(model):
         tensors[f"weights/{name}"] = _whole(parameter)
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer/{name}/{key}"] = _whole(torch.as_tensor(value))
-    tensors["random/torch"] = torch.get_rng_state()
+    return tensors | {f"random/{name}": state for name, state in _random_states().items()}
+
+
+def random_tensors_of_others(processes: int) -> dict[str, torch.Tensor]:
+    """Random number generators of every process but the first, to go with its `training_tensors`. All must call it."""
+    if processes == 1:
+        return {}
+    states = gather_object([_random_states()])
+    return {f"random/{rank}/{name}": state for rank in range(1, len(states)) for name, state in states[rank].items()}
+
+
+def _random_states() -> dict[str, torch.Tensor]:
+    states = {"torch": torch.get_rng_state()}
     if torch.cuda.is_available():
-        tensors["random/cuda"] = torch.cuda.get_rng_state()
-    tensors["random/numpy"] = torch.from_numpy(numpy.random.get_state()[1].astype(numpy.int64))
-    tensors["random/numpy_position"] = torch.tensor(numpy.random.get_state()[2])
-    tensors["random/python"] = torch.tensor(random.getstate()[1])
-    return tensors
+        states["cuda"] = torch.cuda.get_rng_state()
+    _, keys, position, *_ = numpy.random.get_state()
+    states["numpy"] = torch.from_numpy(keys.astype(numpy.int64))
+    states["numpy_position"] = torch.tensor(position)
+    states["python"] = torch.tensor(random.getstate()[1])
+    return states
 
 
-def restore_training(model: torch.nn.Module, optimizer: torch.optim.Optimizer, tensors: dict) -> None:
-    """The inverse of `training_tensors`, in place."""
+def restore_training(model, optimizer: torch.optim.Optimizer, tensors: dict, *, rank: int = 0) -> None:
+    """The inverse of `training_tensors`, in place; random numbers are those of the process `rank`, if it had some."""
     states: dict[str, dict] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer/"):
@@ -92,12 +109,14 @@ def restore_training(model: torch.nn.Module, optimizer: torch.optim.Optimizer, t
         for parameter, state in optimizer.state.items():
             if "step" in state:
                 state["step"] = state["step"].to(parameter.device)
-    torch.set_rng_state(tensors["random/torch"])
-    if torch.cuda.is_available() and "random/cuda" in tensors:
-        torch.cuda.set_rng_state(tensors["random/cuda"])
-    keys = tensors["random/numpy"].numpy().astype(numpy.uint32)
-    numpy.random.set_state(("MT19937", keys, int(tensors["random/numpy_position"])))
-    random.setstate((3, tuple(tensors["random/python"].tolist()), None))
+    own = f"random/{rank}/"
+    prefix = own if f"{own}torch" in tensors else "random/"
+    torch.set_rng_state(tensors[f"{prefix}torch"])
+    if torch.cuda.is_available() and f"{prefix}cuda" in tensors:
+        torch.cuda.set_rng_state(tensors[f"{prefix}cuda"])
+    keys = tensors[f"{prefix}numpy"].numpy().astype(numpy.uint32)
+    numpy.random.set_state(("MT19937", keys, int(tensors[f"{prefix}numpy_position"])))
+    random.setstate((3, tuple(tensors[f"{prefix}python"].tolist()), None))
 
 
 def save_round(policy: torch.nn.Module, rounds_done: int, metrics: dict, config: TrainingConfig, log: EventLog) -> None:

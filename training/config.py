@@ -103,6 +103,11 @@ class TrainingConfig(BaseConfig):
     evaluate_every: int | None = setting(None, "steps between held-out evaluations; none: at the end only", low=1)
     checkpoint_every: int = setting(100, "steps between checkpoints; 0 for none but on SIGTERM", low=0)
     keep_checkpoints: int = setting(2, "newest checkpoints kept, besides the best", low=1)
+    sharding: str = setting(
+        "none",
+        "of several processes: each trains a whole copy, or a share of weights, gradients and optimizer state (fsdp)",
+        choices=("none", "fsdp"),
+    )
     gradient_checkpointing: bool = setting(False, "compute activations twice to save memory")
     lora_rank: int = setting(0, "train low-rank updates of this rank, merged into the saved model; 0 trains all", low=0)
     lora_alpha: float = setting(32.0, "the low-rank update is scaled by lora_alpha / lora_rank", low=0)

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from training import tree_attention
 from training.batching import Batch, Example, collate
 
-CHUNK_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 27}
+CHUNK_ELEMENTS = {"cpu": 1 << 21, "cuda": 1 << 27}
 """Logits computed at once unless told: few enough for a CPU's cache, enough to keep a GPU busy (half a gigabyte)."""
 
 

@@ -15,13 +15,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from training import checkpoints, stopping
 from training.batching import Batch, Example, collate, plan_batches, token_cost
 from training.config import TrainingConfig
 from training.errors import TrainingError, is_out_of_memory
 from training.events import EventLog
+from training.mixed_precision import MasterWeights, halved
 from training.runtime import Runtime
+from training.sharding import sharded
 
 FAST_RATE = 0.02
 """Peak learning rate of single numbers, which at a network's rate would stay where they began."""
@@ -92,18 +95,34 @@ class Trainer:
         config, runtime = self.config, self.runtime
         self.costs = [token_cost(example, self.shared) for example in self.examples]
         self.total = total_steps(len(self.examples), config)
-        self.model = runtime.accelerator.prepare_model(self.objective) if runtime.processes > 1 else self.objective
-        self.optimizer = make_optimizer(self.objective, config)
+        with contextlib.ExitStack() as arrangement:
+            # `model` computes, `weights` names what the optimizer changes and checkpoints keep.
+            self.model = self.weights = self.evaluated = self.objective
+            if config.sharding == "fsdp":
+                self.model = self.weights = self.evaluated = arrangement.enter_context(sharded(self.objective, runtime))
+            elif runtime.processes > 1:
+                self.model = runtime.accelerator.prepare_model(self.objective)
+            else:
+                self.weights = arrangement.enter_context(halved(self.objective, runtime.halves_weights))
+            latest = self._optimize()
+            if self.heldout:
+                latest |= self._evaluate()
+        self.objective.eval()
+        return latest
+
+    def _optimize(self) -> dict[str, float]:
+        """All steps; the last metrics."""
+        config, runtime = self.config, self.runtime
+        self.optimizer = make_optimizer(self.weights, config, fast=self.objective.fast)
         self.best: dict = {}
         self.step = self._resume() if self.recipe else 0
-        self.objective.train()
+        self.model.train()
         window, tokens, started, latest = Means(runtime.device), 0, time.monotonic(), {}
         with stopping.deferred():
             for indices in batches_of_run(self.costs, config, self.step):
                 learning_rate = self._set_learning_rate()
                 grad_norm = self._accumulate_gradients(indices, window)
-                self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
+                self._update()
                 self.step += 1
                 self.log.step = self.first_step + self.step
                 tokens += sum(self.costs[index] for index in indices)
@@ -119,10 +138,16 @@ class Trainer:
                     if self.recipe:
                         self._save()
                     raise stopping.Cancelled
-        if self.heldout:
-            latest |= self._evaluate()
-        self.objective.eval()
         return latest
+
+    def _update(self) -> None:
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._spread()
+
+    def _spread(self) -> None:
+        if isinstance(self.weights, MasterWeights):
+            self.weights.spread()
 
     def _resume(self) -> int:
         resumed = checkpoints.load_newest(self.config.output) if self.config.resume else None
@@ -130,7 +155,8 @@ class Trainer:
         if resumed is not None:
             tensors, state = resumed
             checkpoints.check_same_settings(state["config"], dataclasses.asdict(self.config))
-            checkpoints.restore_training(self.model, self.optimizer, tensors)
+            checkpoints.restore_training(self.weights, self.optimizer, tensors, rank=self.runtime.rank)
+            self._spread()
             step, self.best = state["step"], state["best"]
         self.log.start(self.recipe, device=str(self.runtime.device), total=self.total, resumed_from=step or None)
         return step
@@ -151,21 +177,31 @@ class Trainer:
         losses: list[tuple[torch.Tensor, Batch]] = []
         for part, counts, last in self._my_share(parts):
             batch = self._collate(self.examples, part)
-            with (
-                contextlib.nullcontext() if last or runtime.processes == 1 else runtime.accelerator.no_sync(self.model),
-                self._memory_errors(batch, f"step {self.step + 1}"),
-            ):
-                with runtime.autocast():
+            with self._exchange_gradients(last), self._memory_errors(batch, f"step {self.step + 1}"):
+                with self._arithmetic():
                     loss, metrics = self.model(batch)
                 # Gradients are averaged over the processes, and each holds only its share of the sum.
                 (loss * (counts * runtime.processes / batch_weight)).backward()
             losses.append((loss.detach(), batch))
             self._count(window, self.examples, part, loss, metrics, counts)
-        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        norm = float(torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm or math.inf))
+        trained = [parameter for parameter in self.weights.parameters() if parameter.requires_grad]
+        norm = torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm or math.inf)
+        norm = float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
         if not math.isfinite(norm):
             self._refuse_not_finite(losses)
         return norm
+
+    def _arithmetic(self):
+        """Where the weights are bfloat16 copies nothing is left to cast."""
+        return contextlib.nullcontext() if isinstance(self.weights, MasterWeights) else self.runtime.autocast()
+
+    def _exchange_gradients(self, now: bool):
+        """Gradients of a batch's parts stay with their process until the last part."""
+        if self.config.sharding == "fsdp":
+            self.model.set_requires_gradient_sync(now)
+        elif self.runtime.processes > 1 and not now:
+            return self.runtime.accelerator.no_sync(self.model)
+        return contextlib.nullcontext()
 
     def _evaluate_or_save(self) -> None:
         config, last = self.config, self.step == self.total
@@ -183,14 +219,14 @@ class Trainer:
         """Means over the held-out examples, without gradients."""
         costs = [token_cost(example, self.shared) for example in self.heldout]
         means = Means(self.runtime.device)
-        self.objective.eval()
+        self.evaluated.eval()
         with torch.no_grad():
             for part, counts, _ in self._my_share(plan_batches(costs, self.config.tokens_per_batch)):
                 batch = self._collate(self.heldout, part)
-                with self._memory_errors(batch, "the evaluation"), self.runtime.autocast():
-                    loss, metrics = self.objective(batch)
+                with self._memory_errors(batch, "the evaluation"), self._arithmetic():
+                    loss, metrics = self.evaluated(batch)
                 self._count(means, self.heldout, part, loss, metrics, counts)
-        self.objective.train()
+        self.evaluated.train()
         values = {f"{name}_heldout": value for name, value in means.values(self.runtime).items()}
         self._log(values)
         return values
@@ -213,7 +249,8 @@ class Trainer:
             means.add(name, total, weight, counts)
 
     def _save(self) -> None:
-        tensors = checkpoints.training_tensors(self.model, self.optimizer)
+        tensors = checkpoints.training_tensors(self.weights, self.optimizer)
+        tensors |= checkpoints.random_tensors_of_others(self.runtime.processes)
         if self.runtime.is_main:
             state = {
                 "config": dataclasses.asdict(self.config),
@@ -295,15 +332,15 @@ def split(indices: Sequence[int], costs: Sequence[int], budget: int, processes: 
         number += processes
 
 
-def make_optimizer(objective: Objective, config: TrainingConfig) -> torch.optim.AdamW:
+def make_optimizer(weights, config: TrainingConfig, *, fast: Sequence[str] = ()) -> torch.optim.AdamW:
     """AdamW on what is trained; weight decay on matrices only (norms, biases and single numbers keep their size)."""
-    trained = [(name, parameter) for name, parameter in objective.named_parameters() if parameter.requires_grad]
-    slow = [parameter for name, parameter in trained if name not in objective.fast]
+    trained = [(name, parameter) for name, parameter in weights.named_parameters() if parameter.requires_grad]
+    slow = [parameter for name, parameter in trained if name not in fast]
     groups = [
         {"params": [p for p in slow if p.dim() >= 2], "weight_decay": config.weight_decay, "scale": 1.0},
         {"params": [p for p in slow if p.dim() < 2], "weight_decay": 0.0, "scale": 1.0},
         {
-            "params": [parameter for name, parameter in trained if name in objective.fast],
+            "params": [parameter for name, parameter in trained if name in fast],
             "weight_decay": 0.0,
             "scale": FAST_RATE / config.learning_rate if config.learning_rate else 0.0,
         },

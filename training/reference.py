@@ -12,6 +12,7 @@ from training.config import TrainingConfig
 from training.events import EventLog
 from training.inference import per_completion
 from training.logprobs import completion_logprobs, sum_per_completion
+from training.mixed_precision import halved
 from training.runtime import Runtime
 
 
@@ -37,7 +38,8 @@ def reference_logprobs(
     def total_logprob(batch):
         return sum_per_completion(completion_logprobs(model, batch), batch)
 
-    table = per_completion(total_logprob, examples, config, runtime, pad_id=pad_id, shared=shared)
+    with halved(model, runtime.halves_weights):
+        table = per_completion(total_logprob, examples, config, runtime, pad_id=pad_id, shared=shared)
     table = table.view(len(examples), -1)
     if runtime.is_main:
         path.parent.mkdir(exist_ok=True)

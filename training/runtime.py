@@ -36,6 +36,14 @@ class Runtime:
     def is_main(self) -> bool:
         return self.accelerator.is_main_process
 
+    @property
+    def halves_weights(self) -> bool:
+        """Whether training computes with bfloat16 copies of the weights (`training.mixed_precision`).
+
+        Several processes exchange float32 gradients, and compute in bfloat16 by autocast instead.
+        """
+        return self.bf16 and self.processes == 1
+
     def autocast(self):
         """Matrix products in bfloat16 where this run does so; the weights stay in float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
@@ -49,6 +57,8 @@ def start(config: BaseConfig, log: EventLog) -> Runtime:
     AcceleratorState._reset_state()
     use_cpu = config.device == "cpu" or not torch.cuda.is_available()
     accelerator = Accelerator(cpu=use_cpu)
+    if getattr(config, "sharding", "none") == "fsdp" and accelerator.num_processes == 1:
+        raise ConfigError("sharding=fsdp spreads a model over processes, and this is one: use accelerate launch")
     bf16 = config.precision == "bf16"
     if config.precision == "auto":
         # A run that goes on must round as it did before, however fast the machine happens to be today.

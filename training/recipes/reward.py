@@ -104,7 +104,7 @@ class RewardObjective(Objective):
             verdicts = torch.tensor([[_verdict(row, name) for name in CRITERIA] for row in rows], device=device)
             self.register_buffer("verdicts", verdicts, persistent=False)
         if self.ties != "half" and any(label.tie for label in self.labels):
-            self.tie_parameter = torch.nn.Parameter(torch.tensor(_first_tie_parameter(self.labels, self.ties)))
+            self.tie_parameter = torch.nn.Parameter(torch.tensor([_first_tie_parameter(self.labels, self.ties)]))
             self.tie_parameter.data = self.tie_parameter.data.to(device)
             self.fast = ("tie_parameter",)
         else:
@@ -140,7 +140,7 @@ class RewardObjective(Objective):
             "reward": (reward.sum(), len(reward)),
         }
         if self.criteria is not None:
-            of_criteria = self.criteria(hidden).float()
+            of_criteria = _in_float32(self.criteria, hidden)
             lead = of_criteria[chosen] - of_criteria[rejected]
             verdict = self.verdicts[rows]
             given = ~verdict.isnan()
@@ -171,7 +171,7 @@ class RewardObjective(Objective):
 
     def _overall(self, hidden: torch.Tensor) -> torch.Tensor:
         """(completions, hidden) → (completions, heads)"""
-        return (self.model.score if self.members is None else self.members)(hidden).float()
+        return _in_float32(self.model.score if self.members is None else self.members, hidden)
 
     def _comparisons(self, batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(rows,) each: which completions of the batch are the chosen and the rejected one, and the row's index."""
@@ -188,6 +188,12 @@ class RewardObjective(Objective):
         if self.ties == "rao_kupper":
             return losses.rao_kupper_loss(chosen, rejected, self.tie_parameter, tie=tie, probability=probability)
         return losses.bradley_terry_loss(chosen, rejected, margin=margin, probability=probability)
+
+
+def _in_float32(head: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+    """A head's output: differences of rewards are small beside them, and a head costs nothing to compute exactly."""
+    with torch.autocast(hidden.device.type, enabled=False):
+        return head(hidden.float())
 
 
 def _head(model, outputs: int, generator: torch.Generator) -> torch.nn.Linear:
