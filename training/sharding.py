@@ -15,8 +15,8 @@ from training.runtime import Runtime
 def sharded(module: torch.nn.Module, runtime: Runtime):
     """Yields the module's sharded form. When it is left without an error, the module has the trained weights.
 
-    Meanwhile the module itself is empty. Each block of a language model is gathered for its own turn and let go again;
-    what lies outside the blocks (embedding, head) is gathered once a forward pass.
+    Meanwhile the module itself is empty. Each block of a language model is gathered for its own turn and let go again,
+    what lies outside the blocks (embedding, head) for a whole forward or backward pass.
     """
     shards = copy.deepcopy(module)
     for parameter in module.parameters():
@@ -24,7 +24,7 @@ def sharded(module: torch.nn.Module, runtime: Runtime):
     mesh = init_device_mesh(runtime.device.type, (runtime.processes,))
     for block in _blocks(shards):
         fully_shard(block, mesh=mesh)
-    fully_shard(shards, mesh=mesh)
+    fully_shard(shards, mesh=mesh, reshard_after_forward=True)
     yield shards
     with torch.no_grad():
         for parameter, shard in zip(module.parameters(), shards.parameters(), strict=True):

@@ -1,4 +1,4 @@
-"""Two processes (gloo, on the CPU) give the losses and the weights of one."""
+"""Two processes (gloo, on the CPU) give the losses and the weights of one, with whole copies and with shards."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from tests.training.tiny import save_tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ["sft", "reward", "dpo"]
+SHARDING = ["none", "fsdp"]
 
 SETTINGS = {
     "batch_size": 6, "learning_rate": 1e-3, "heldout": 0.2, "max_steps": 4,
@@ -41,21 +42,32 @@ def data(tmp_path_factory):
     return write_lines(tmp_path_factory.mktemp("data") / "rows.jsonl", rows)
 
 
-# One start of two processes for all recipes: most of the time goes into starting them.
+# One start of two processes for all runs: most of the time goes into starting them. The last run is begun twice, and
+# the second time goes on from its checkpoint of step 2, as if it had been killed in step 3.
 SCRIPT = """
 import json, sys
+import torch
 from training.__main__ import main
-for arguments in json.loads(sys.argv[1]):
+*runs, interrupted = json.loads(sys.argv[1])
+for arguments in [*runs, interrupted, interrupted]:
     if code := main(arguments):
         sys.exit(code)
+    torch.distributed.barrier()
 """
+
+DROPOUT = SETTINGS | {"dropout": 0.1, "sharding": "fsdp", "sample_prompts": 0}
 
 
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory, model, data):
     root = tmp_path_factory.mktemp("two")
     (root / "script.py").write_text(SCRIPT)
-    runs = [arguments(recipe, root / recipe, model=model, data=data, **SETTINGS) for recipe in RECIPES]
+    runs = [
+        arguments(recipe, root / f"{recipe}-{sharding}", model=model, data=data, sharding=sharding, **SETTINGS)
+        for recipe in RECIPES
+        for sharding in SHARDING
+    ]
+    runs += [arguments("sft", root / name, model=model, data=data, **DROPOUT) for name in ("whole", "interrupted")]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
         [*command, str(root / "script.py"), json.dumps(runs)],
@@ -64,18 +76,36 @@ def two_processes(tmp_path_factory, model, data):
         timeout=600,
         env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)},
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stdout[-500:] + done.stderr[-3000:]
     return root
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sharding", SHARDING)
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_two_processes_are_one(tmp_path, model, data, two_processes, recipe):
-    two, one = Run(0, two_processes / recipe), train(recipe, tmp_path, model=model, data=data, **SETTINGS)
+def test_two_processes_are_one(tmp_path, model, data, two_processes, recipe, sharding):
+    two = Run(0, two_processes / f"{recipe}-{sharding}")
+    one = train(recipe, tmp_path, model=model, data=data, **SETTINGS)
     assert one.code == 0
     assert two.curve("loss") == pytest.approx(one.curve("loss"), abs=1e-5)
     assert two.curve("grad_norm") == pytest.approx(one.curve("grad_norm"), rel=1e-4)
     assert two.metrics["loss_heldout"] == pytest.approx(one.metrics["loss_heldout"], abs=1e-5)
+    assert two.weights.keys() == one.weights.keys()
     for name, weight in one.weights.items():
         torch.testing.assert_close(two.weights[name], weight, rtol=0, atol=1e-4)
     assert len(two.of_kind("start")) == 1, "only the first process writes"
+
+
+@pytest.mark.slow
+def test_a_sharded_run_that_goes_on_equals_an_uninterrupted_one(two_processes):
+    """With dropout, for which every process has random numbers of its own."""
+    whole, interrupted = (Run(0, two_processes / name) for name in ("whole", "interrupted"))
+    assert [event["resumed_from"] for event in interrupted.of_kind("start")] == [None, 2]
+    for name, weight in whole.weights.items():
+        assert torch.equal(interrupted.weights[name], weight), name
+
+
+def test_one_process_is_told_that_it_has_nothing_to_share(tmp_path, model, data):
+    run = train("sft", tmp_path, model=model, data=data, sharding="fsdp")
+    assert run.code == 2
+    assert "sharding=fsdp spreads a model over processes" in run.error
