@@ -4,35 +4,11 @@
   const SLOW_AFTER_MS = 300;
   const SIGNED_OUT = "Not saved: you have been signed out. Sign in again in another tab, then try again.";
 
+  const { remember, recall, forget } = prefloop;
   const task = () => document.getElementById("task");
   const judge = () => document.getElementById("judge");
   const key = () => task()?.dataset.key;
   const panel = () => document.getElementById("guidelines");
-
-  // ---- storage -----------------------------------------------------------------------------------------------
-  function remember(name, value) {
-    try {
-      localStorage.setItem(name, JSON.stringify(value));
-    } catch {
-      // Blocked or full: nothing is remembered, nothing breaks.
-    }
-  }
-
-  function recall(name) {
-    try {
-      return JSON.parse(localStorage.getItem(name));
-    } catch {
-      return null;
-    }
-  }
-
-  function forget(name) {
-    try {
-      localStorage.removeItem(name);
-    } catch {
-      // As above.
-    }
-  }
 
   // ---- drafts: a reload or a failed request loses neither the note nor the choice -----------------------------
   const DRAFT = "prefloop-draft";

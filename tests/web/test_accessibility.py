@@ -159,11 +159,13 @@ def test_an_empty_project(open_page, project):
 
 
 def test_what_opens_on_the_labeling_page(open_page, pairs):
-    """The keys' overlay, the skip menu, the menu of the top bar, a refused submit."""
-    pairs(1, texts=(RICH, "Other"))
+    """Differences marked, the keys' overlay, the skip menu, the menu of the top bar, long texts in boxes."""
+    pairs(1, texts=(RICH * 6, RICH.replace("a comment", "another").replace("words", "letters") * 6))
     page = open_page("annotator", "/p/kind/label/", **STILL)
     page.keyboard.press("g")
+    page.keyboard.press("d")
     page.keyboard.press("s")
+    assert page.locator(".differs").count() and page.locator(".boxed").count()
     found = violations(page)
     page.keyboard.press("Escape")
     page.keyboard.press("?")
