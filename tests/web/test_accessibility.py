@@ -16,7 +16,7 @@ from annotate.labeling.submit import submit_judgment
 from annotate.models import Dataset, ModelVersion, Round, Run, RunEvent, User
 from annotate.urls import urlpatterns
 from tests.web.conftest import CHROMIUM
-from tests.web.test_permissions import PAGES, address
+from tests.web.test_permissions import PAGES, address, rows  # noqa: F401
 
 pytestmark = [
     pytest.mark.browser,
@@ -55,14 +55,14 @@ def f(x: int) -> str:  # a comment
 
 
 @pytest.fixture
-def rows(project, pairs):
-    """Judged pairs, a model that was trained, runs in every state, a round, a dataset: pages with something on them."""
+def full(rows, project, pairs):  # noqa: F811
+    """Besides the least row of everything: judged pairs, a trained model, runs in every state, a round, a dataset."""
     pairs(6, texts=(RICH, RICH.replace("Some", "Other")))
     for number, name in enumerate(("annotator", "admin")):
         user = User.objects.get(username=name)
         for rating in (1, 2, 4):
             submit_judgment(user, reserve_next(project, user).key, (rating + number) % 4 + 1, helpful=1, note="a note")
-    policy = ModelVersion.objects.create(project=project, kind="policy", name="starter", source="models/none")
+    policy = ModelVersion.objects.get(pk=rows["model"])
     ended = {"finished_at": timezone.now(), "started_at": timezone.now(), "log_tail": "the end"}
     Run.objects.create(project=project, recipe="sft", base_model=policy, state="failed", error="No disk.", **ended)
     trained = Run.objects.create(project=project, recipe="reward", base_model=policy, state="succeeded", **ended)
@@ -93,7 +93,7 @@ def rows(project, pairs):
         RunEvent.objects.create(run=running, number=number, kind=kind, step=step, data=data)
     generation = Run.objects.create(project=project, recipe="generate", base_model=policy)
     Round.objects.create(project=project, number=1, policy=policy, run=generation)
-    return {"model": policy.pk, "run": running.pk, "dataset": dataset.pk}
+    return {**rows, "run": running.pk, "dataset": dataset.pk}
 
 
 def violations(page) -> list[str]:
@@ -133,7 +133,7 @@ def test_every_address_outside_of_projects_is_known():
     assert names == set(OUTSIDE), "a new address needs its line in OUTSIDE: who opens it, or an empty name for no page"
 
 
-def test_pages_outside_of_projects(open_page, rows):
+def test_pages_outside_of_projects(open_page, full):
     for reader in ("annotator", "root", None):
         pages = [reverse(name) for name, who in OUTSIDE.items() if who == reader]
         report = walk(open_page, reader, [*pages, "/nowhere/"])
@@ -142,11 +142,11 @@ def test_pages_outside_of_projects(open_page, rows):
 
 
 @pytest.mark.parametrize("role", ["admin", "researcher", "annotator"])
-def test_pages_of_a_project(open_page, rows, role):
+def test_pages_of_a_project(open_page, full, role):
     # What an admin sees holds everything that a researcher sees; the others get what is made for them.
     own = {"researcher": {"project", "runs", "models"}, "annotator": {"label", "label_history", "guidelines", "data"}}
     pages = [
-        address(name, arguments, rows)
+        address(name, arguments, full)
         for name, arguments, allowed in PAGES
         if name != "dataset_download" and (role == "admin" or name in own[role])
     ]

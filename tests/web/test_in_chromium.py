@@ -173,7 +173,7 @@ def test_active_time_counts_neither_idleness_nor_a_hidden_tab(open_page, pairs):
     page.evaluate(hide, "visible")
     page.clock.run_for(5_000)
     page.keyboard.press("1")
-    with page.expect_response(lambda answer: answer.request.method == "POST") as sent:
+    with page.expect_response(lambda answer: answer.url.endswith("/label/")) as sent:
         page.keyboard.press("Enter")
     fields = parse_qs(sent.value.request.post_data)
     assert float(fields["active_seconds"][0]) == pytest.approx(75, abs=1)
