@@ -9,11 +9,12 @@ import torch
 from training import checkpoints
 from training.errors import TrainingError
 from training.events import EventLog
+from training.generators import Generator, TransformersGenerator
 from training.logprobs import supports_shared_prefix
-from training.loop import learning_rate_at
+from training.loop import Means, learning_rate_at
 from training.models import load_policy, load_reward_model, load_tokenizer
 from training.recipes.presets import PolicyGradientConfig
-from training.rollouts import PromptStream, RunningDeviation
+from training.rollouts import PromptStream, Rollout, RunningDeviation
 from training.runtime import Runtime
 
 
@@ -35,13 +36,31 @@ class Actors:
 
 
 @dataclass
+class Round:
+    """A round whose completions are there and whose update is under way."""
+
+    rollout: Rollout
+    means: Means
+    """over the tokens of the optimizer steps done"""
+    updates: int = 0
+    """optimizer steps done"""
+    over: bool = False
+    """whether stop_kl has ended the update before its last step"""
+
+    def metrics(self, machine: Runtime) -> dict[str, float]:
+        return self.means.values(machine) | {"optimizer_steps": self.updates}
+
+
+@dataclass
 class Position:
-    """Where the loop stands between two rounds: all of its state besides weights and optimizer."""
+    """Where the loop stands: all of its state besides weights and optimizer. `round` is None between two rounds."""
 
     step: int
     beta: float
     prompts: PromptStream
     deviation: RunningDeviation
+    ptx: PromptStream
+    round: Round | None = None
 
 
 def load_actors(config: PolicyGradientConfig, machine: Runtime, log: EventLog, tokenizer) -> Actors:
@@ -108,34 +127,66 @@ def take_step(actors: Actors, optimizer, config: PolicyGradientConfig, step: int
     return norms["policy"]
 
 
+def make_generator(actors: Actors, config: PolicyGradientConfig, machine: Runtime) -> Generator:
+    return TransformersGenerator(actors.policy, machine, eos_id=actors.eos_id, pad_id=actors.pad_id)
+
+
 def resume(
-    actors: Actors, optimizer, prompts: int, config: PolicyGradientConfig, machine: Runtime, log: EventLog
+    actors: Actors,
+    optimizer,
+    prompts: int,
+    config: PolicyGradientConfig,
+    machine: Runtime,
+    log: EventLog,
+    *,
+    demonstrations: int = 0,
 ) -> Position:
     """The newest checkpoint's position, its weights and optimizer restored; or the beginning. Writes `start`."""
-    position = Position(0, config.beta, PromptStream(prompts, config.seed), RunningDeviation())
     found = checkpoints.load_newest(config.output) if config.resume else None
+    tensors, state = found or ({}, {})
+    position = Position(
+        state.get("step", 0),
+        state.get("beta", config.beta),
+        PromptStream(prompts, config.seed, state.get("prompts", 0)),
+        RunningDeviation(state.get("deviation")),
+        PromptStream(demonstrations, config.seed, state.get("ptx", 0)),
+    )
     if found is not None:
-        tensors, state = found
         checkpoints.check_same_settings(state["config"], dataclasses.asdict(config))
         checkpoints.restore_training(actors.trained(), optimizer, tensors)
-        position = Position(
-            state["step"],
-            state["beta"],
-            PromptStream(prompts, config.seed, state["prompts"]),
-            RunningDeviation(state["deviation"]),
-        )
+        if "updates" in state:
+            position.round = _restored_round(tensors, state, actors, machine)
     name = type(config).__name__.lower()
     log.start(name, device=str(machine.device), total=config.steps, resumed_from=position.step or None)
     return position
 
 
-def save(actors: Actors, optimizer, position: Position, config: PolicyGradientConfig, log: EventLog) -> None:
+def save(
+    actors: Actors, optimizer, position: Position, config: PolicyGradientConfig, machine: Runtime, log: EventLog
+) -> None:
+    """A checkpoint; in the middle of a round with its completions and all that the rest of its update needs."""
     state = {
         "config": dataclasses.asdict(config),
         "beta": position.beta,
         "prompts": position.prompts.position,
         "deviation": position.deviation.state,
+        "ptx": position.ptx.position,
+        "bf16": machine.bf16,
     }
     tensors = checkpoints.training_tensors(actors.trained(), optimizer)
+    if position.round is not None:
+        state |= {"updates": position.round.updates, "over": position.round.over}
+        tensors |= {f"rollout/{name}": tensor for name, tensor in position.round.rollout.state().items()}
+        tensors |= {f"means/{name}": sums.cpu() for name, sums in position.round.means.sums.items()}
     path = checkpoints.save(config.output, position.step, tensors, state, keep=config.keep_checkpoints)
     log.checkpoint(path)
+
+
+def _restored_round(tensors: dict, state: dict, actors: Actors, machine: Runtime) -> Round:
+    def under(prefix: str) -> dict:
+        return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+    rollout = Rollout.restored(under("rollout/"), pad_id=actors.pad_id, shared=actors.shared, device=machine.device)
+    means = Means(machine.device)
+    means.sums = {name: tensor.to(machine.device) for name, tensor in under("means/").items()}
+    return Round(rollout, means, state["updates"], state["over"])

@@ -199,6 +199,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
         entropies = torch.cat(entropies) if with_entropy else logprobs.new_zeros(0)
         ctx.save_for_backward(hidden, weight, bias, targets, normalizers, entropies)
         ctx.temperature, ctx.chunk_tokens, ctx.with_entropy = temperature, chunk_tokens, with_entropy
+        ctx.set_materialize_grads(False)
         if not with_entropy:
             ctx.mark_non_differentiable(entropies)
         return logprobs, entropies
@@ -207,6 +208,8 @@ class _ChunkedLogprobs(torch.autograd.Function):
     def backward(ctx, grad_logprobs, grad_entropies):
         hidden, weight, bias, targets, normalizers, entropies = ctx.saved_tensors
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
+        if grad_logprobs is None:
+            grad_logprobs = torch.zeros_like(normalizers)
         accumulate = torch.float64 if weight.dtype == torch.float64 else torch.float32
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         grad_weight = torch.zeros_like(weight, dtype=accumulate) if needs_weight else None
@@ -216,7 +219,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
             # From here on `grad` turns in place from logits into the gradient of the unscaled logits.
             grad = _logits(hidden[span], weight, bias, ctx.temperature).sub_(normalizers[span, None])
             outer = grad_logprobs[span, None]
-            if ctx.with_entropy:
+            if grad_entropies is not None:  # an entropy that is only looked at costs nothing here
                 factor = (grad + entropies[span, None]).mul_(grad_entropies[span, None]).add_(outer)
                 grad.exp_().mul_(factor.neg_())
             else:

@@ -6,6 +6,9 @@ from training.events import EventLog
 from training.recipes.presets import PolicyGradientConfig
 
 _WINDOW = 10
+_ALIKE = 0.9
+_SAMPLER_GAP = 0.1
+_CLIPPED = 0.5
 
 
 class Monitor:
@@ -34,12 +37,36 @@ class Monitor:
             )
         if last["equal_groups"] == 1 and self.config.samples > 1:
             yield "equal", "all completions of each prompt scored the same: there is nothing to tell them apart by"
+        if last.get("self_similarity", 0) > _ALIKE and self.config.samples > 1:
+            yield (
+                "alike",
+                f"{last['self_similarity']:.0%} of what the completions of a prompt say is the same: the policy has "
+                "collapsed to one answer; a higher beta or temperature, or an entropy_bonus, may keep it apart",
+            )
+        if last.get("sampler_gap", 0) > _SAMPLER_GAP:
+            yield (
+                "sampler",
+                f"the sampler's log-probabilities are {last['sampler_gap']:.2f} nats a token from the trainer's: more "
+                "than rounding, so what is trained is not what was sampled",
+            )
+        if last.get("clip_fraction", 0) > _CLIPPED:
+            yield (
+                "clipped",
+                f"{last['clip_fraction']:.0%} of the tokens were clipped: the policy moves further in a round than "
+                "its completions can tell about; a lower learning_rate or fewer epochs may help",
+            )
         if self.config.kl_target and last["kl"] > 2 * self.config.kl_target:
             yield (
                 "kl",
                 f"the KL to the reference is {last['kl']:.1f} nats, twice kl_target={self.config.kl_target} or more",
             )
         if len(self.history) == _WINDOW:
+            if all(metrics.get("explained_variance", 1) < 0 for metrics in self.history):
+                yield (
+                    "value",
+                    f"for {_WINDOW} steps the value model has foreseen returns worse than their mean would: a higher "
+                    "value_learning_rate may help, or a lower one if value_loss grows",
+                )
             if last["reward"] > first["reward"] and last["length"] > 1.5 * first["length"]:
                 yield (
                     "length",

@@ -1,8 +1,10 @@
 """A round's completions with everything that the update needs of them, as (completions, tokens) tensors."""
 
+import dataclasses
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 
@@ -72,6 +74,44 @@ class Rollout:
     def pick(self, tensor: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The batch's completion tokens of a (completions, tokens) tensor, flat: (completion tokens,)."""
         return tensor[self.rows(batch.indices)[batch.completion_of_token], batch.offsets]
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """All of it as tensors on the CPU, for a checkpoint; `restored` is the inverse."""
+        sequences = [ids for example in self.batches.examples for ids in (example.prompt_ids, *example.completions)]
+        tensors = {"ids": torch.tensor([id for ids in sequences for id in ids])}
+        tensors["lengths"] = torch.tensor([len(ids) for ids in sequences]).view(-1, 1 + self.group)
+        for name in self._tables():
+            tensors[name] = getattr(self, name)
+        for name in ("parts", "verdicts"):
+            tensors |= {f"{name}/{source}": scores for source, scores in getattr(self.scored, name).items()}
+        tensors["total"] = self.scored.total
+        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items() if tensor is not None}
+
+    @classmethod
+    def restored(cls, tensors: dict[str, torch.Tensor], *, pad_id: int, shared: bool, device) -> "Rollout":
+        ids, lengths = tensors["ids"].tolist(), tensors["lengths"]
+        bounds = pairwise([0, *accumulate(lengths.flatten().tolist())])
+        sequences = iter([tuple(ids[start:stop]) for start, stop in bounds])
+        examples = tuple(
+            Example(next(sequences), tuple(next(sequences) for _ in row[1:]), index)
+            for index, row in enumerate(lengths)
+        )
+        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+        parts, verdicts = (
+            {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+            for prefix in ("parts/", "verdicts/")
+        )
+        return cls(
+            batches=Batches(examples, pad_id=pad_id, shared=shared, device=device),
+            scored=Scores(tensors["total"], parts, verdicts),
+            # What the algorithm has no use for, such as values without a value model, was not there to be saved.
+            **{name: tensors.get(name) for name in cls._tables()},
+        )
+
+    @classmethod
+    def _tables(cls) -> list[str]:
+        """The fields that are a tensor."""
+        return [field.name for field in dataclasses.fields(cls) if field.name not in ("batches", "scored")]
 
 
 def make_examples(prompts: list[list[int]], groups: list[list[Completion]]) -> tuple[Example, ...]:

@@ -7,14 +7,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from transformers import DynamicCache
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
 from transformers.cache_utils import DynamicLayer
+from transformers.masking_utils import sdpa_mask
 
 TOKENS_AT_ONCE = 65_536
 
 # A row's end is looked for every so many tokens: looking makes the host wait for the device, which costs a GPU more
 # than decoding a few tokens for nothing.
 _LOOK_EVERY = {"cpu": 1, "cuda": 8}
+
+# Tokens of the vocabulary whose probabilities are summed up together before one of them is drawn.
+_BLOCK = 128
+
+WIDE = "prefloop_wide"
+"""An attention implementation for decoding in half precision on a CPU: float32 keys, values and scores.
+
+There attention over one new token runs at a seventh of float32's speed in bfloat16 (measured on AVX512-BF16), and the
+cache gains digits by it.
+"""
 
 
 @dataclass(frozen=True)
@@ -84,13 +96,14 @@ def _sample_batch(model, prompts, draws, *, eos_id: int, pad_id: int, temperatur
     device = model.get_input_embeddings().weight.device
     n, max_new_tokens = draws.shape[1:]
     draws = draws.flatten(0, 1).to(device)
-    cache, mask, logits = _prefill(model, prompts, n, max_new_tokens, pad_id)
+    cache, mask, positions, logits = _prefill(model, prompts, n, max_new_tokens, pad_id)
+    wide = model.config._attn_implementation == WIDE
+    width = mask.shape[1] - max_new_tokens
 
     ids = torch.full((len(draws), max_new_tokens), pad_id, device=device)
     logprobs = torch.zeros((len(draws), max_new_tokens), device=device)
     rows = torch.arange(len(draws), device=device)  # which completion each row of the shrinking batch is
     running = torch.ones(len(draws), dtype=torch.bool, device=device)
-    positions = mask.sum(-1, keepdim=True)
     look_every = _LOOK_EVERY.get(device.type, 1)
     for t in range(max_new_tokens):
         token, logprob = _draw(logits, draws[rows, t], temperature)
@@ -106,10 +119,11 @@ def _sample_batch(model, prompts, draws, *, eos_id: int, pad_id: int, temperatur
                 break
             cache.batch_select_indices(keep)
             rows, token, mask, positions, running = (tensor[keep] for tensor in (rows, token, mask, positions, running))
-        mask = torch.nn.functional.pad(mask, (0, 1), value=1)
+        seen = mask[:, : width + t + 1]
         output = model(
             input_ids=token.unsqueeze(-1),
-            attention_mask=mask,
+            # A mask of four dimensions is taken as it is, where one of two is made into it anew for every token.
+            attention_mask=seen[:, None, None, :].bool() if wide else seen,
             position_ids=positions,
             past_key_values=cache,
             use_cache=True,
@@ -120,7 +134,10 @@ def _sample_batch(model, prompts, draws, *, eos_id: int, pad_id: int, temperatur
 
 
 def _prefill(model, prompts, n: int, max_new_tokens: int, pad_id: int):
-    """Cache, mask (prompts·n, tokens) and next logits (prompts·n, vocabulary), each prompt computed once."""
+    """Each prompt computed once, then repeated: cache, mask (prompts·n, prompt and new tokens), positions, logits.
+
+    Positions (prompts·n, 1) are those of the first new tokens, logits (prompts·n, vocabulary) what they are drawn from.
+    """
     device = model.get_input_embeddings().weight.device
     width = max(map(len, prompts))
     # Padding stands on the left, so that every row's next token goes to the same place in the cache.
@@ -135,16 +152,34 @@ def _prefill(model, prompts, n: int, max_new_tokens: int, pad_id: int):
         use_cache=True,
         logits_to_keep=1,
     )
-    cache.layers = [_roomy(layer, n, max_new_tokens) for layer in cache.layers]
-    return cache, mask.repeat_interleave(n, 0), output.logits[:, -1].repeat_interleave(n, 0)
+    wide = model.config._attn_implementation == WIDE
+    cache.layers = [_roomy(layer, n, max_new_tokens, wide) for layer in cache.layers]
+    positions = mask.sum(-1, keepdim=True).repeat_interleave(n, 0)
+    mask = torch.nn.functional.pad(mask, (0, max_new_tokens), value=1).repeat_interleave(n, 0)
+    return cache, mask, positions, output.logits[:, -1].repeat_interleave(n, 0)
 
 
-def _roomy(layer, n: int, room: int):
+def _roomy(layer, n: int, room: int, wide: bool):
     """The layer repeated n times along the batch, with room to write new tokens where it is of the plain kind."""
     if type(layer) is DynamicLayer:
-        return _RoomyLayer(layer.keys.repeat_interleave(n, 0), layer.values.repeat_interleave(n, 0), room)
+        keys, values = (tensor.float() if wide else tensor for tensor in (layer.keys, layer.values))
+        return _RoomyLayer(keys.repeat_interleave(n, 0), values.repeat_interleave(n, 0), room)
     layer.batch_repeat_interleave(n)
     return layer
+
+
+def _attend_wide(module, query, key, value, attention_mask, *, dropout=0.0, scaling=None, **_):
+    """transformers' attention: query (rows, heads, tokens, size) → (rows, tokens, heads, size) in its type, None."""
+    causal = attention_mask is None and query.shape[2] > 1
+    output = scaled_dot_product_attention(
+        query.float(), key.float(), value.float(), attn_mask=attention_mask, is_causal=causal, scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )  # fmt: skip
+    return output.transpose(1, 2).to(query.dtype), None
+
+
+AttentionInterface.register(WIDE, _attend_wide)
+AttentionMaskInterface.register(WIDE, sdpa_mask)
 
 
 class _RoomyLayer(DynamicLayer):
@@ -174,19 +209,35 @@ class _RoomyLayer(DynamicLayer):
 
 
 def _draw(logits: torch.Tensor, draws: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Next tokens (rows,) and their log-probabilities, from logits (rows, vocabulary) and uniform draws (rows,)."""
+    """Next tokens (rows,) and their log-probabilities, from logits (rows, vocabulary) and uniform draws (rows,).
+
+    One pass of exponentials serves the draw and the log-probability. The cumulative distribution is inverted in two
+    steps, first over blocks of the vocabulary and then within the one drawn, so that little is summed up in double,
+    without which a large vocabulary's small probabilities would vanish beside a sum near one.
+    """
     logits = logits.float()
+    if temperature not in (0, 1):
+        logits = logits / temperature
+    largest = logits.amax(-1, keepdim=True)
+    weights = (logits - largest).exp_()
+    padding = -weights.shape[-1] % _BLOCK
+    blocks = (torch.nn.functional.pad(weights, (0, padding)) if padding else weights).unflatten(-1, (-1, _BLOCK))
+    cumulative = blocks.sum(-1).double().cumsum(-1)
+    total = cumulative[:, -1:]
     if temperature == 0:
-        logprobs = logits.log_softmax(-1)
-        token = logprobs.argmax(-1)
+        token = logits.argmax(-1)
     else:
-        logprobs = (logits / temperature).log_softmax(-1)
-        # The inverse of the cumulative distribution; summed in double, since a large vocabulary's small
-        # probabilities would vanish beside a sum near one.
-        cumulative = logprobs.double().exp().cumsum(-1)
-        threshold = draws.unsqueeze(-1) * cumulative[:, -1:]
-        token = torch.searchsorted(cumulative, threshold, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1)
-    return token, logprobs.gather(-1, token.unsqueeze(-1)).squeeze(-1)
+        threshold = draws.unsqueeze(-1) * total
+        block = torch.searchsorted(cumulative, threshold, right=True).clamp(max=blocks.shape[1] - 1)
+        upto = cumulative.gather(-1, block)
+        before = torch.where(block > 0, cumulative.gather(-1, (block - 1).clamp(min=0)), 0.0)
+        within = blocks.take_along_dim(block.unsqueeze(-1), 1).squeeze(1).double().cumsum(-1)
+        # The place within the block as a share of it: its sum above was rounded, and this one is not.
+        share = (threshold - before) / (upto - before)
+        place = torch.searchsorted(within, share * within[:, -1:], right=True).clamp(max=_BLOCK - 1)
+        token = (block * _BLOCK + place).squeeze(-1).clamp(max=logits.shape[-1] - 1)
+    logprob = logits.gather(-1, token.unsqueeze(-1)) - largest - total.log()
+    return token, logprob.squeeze(-1).float()
 
 
 def _cut(ids: list[list[int]], logprobs: list[list[float]], eos_id: int) -> list[Completion]:

@@ -6,69 +6,29 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, LlamaForSequenceClassification
+from transformers import AutoModelForCausalLM
 
-from tests.training.tiny import make_llama, save_tiny
-from training.actors import Actors, Position, make_optimizer
+from tests.training.policies import (
+    PAD,
+    PRESETS,
+    PROMPTS,
+    count_rewarded,
+    first_round,
+    learn,
+    make_actors,
+    quiet,
+    scored,
+    settings_of,
+)
+from tests.training.tiny import save_tiny
+from training.actors import make_optimizer
 from training.advantages import gae, kl_estimate, token_rewards, whiten
-from training.config import ConfigError, resolve
+from training.config import ConfigError
 from training.events import EventLog
-from training.logprobs import supports_shared_prefix
 from training.models import load_reward_model, load_tokenizer, save_model
-from training.monitors import Monitor
 from training.policy_losses import token_weights
-from training.recipes.policy_gradient import assign_credit, collect, improve, loss_of, update
-from training.rewards.combine import Scores
-from training.rollouts import PromptStream, RunningDeviation
+from training.recipes.policy_gradient import assign_credit, improve, loss_of, update
 from training.runtime import start
-
-PRESETS = ["reinforce", "a2c", "rloo", "ppo", "grpo", "dr_grpo", "dapo"]
-PROMPTS = [[10, 11, 12], [13], [14, 15], [16, 17, 18, 19]]
-VOCABULARY, EOS, PAD, REWARDED = 24, 1, 0, 7
-
-
-def settings_of(preset, output, **settings):
-    fixed = {"model": "m", "reward_model": "r", "prompts": "p", "device": "cpu", "precision": "fp32"}
-    sizes = {"prompts_per_step": 4, "samples": 4, "max_tokens": 8, "overlong_cache": 0, "checkpoint_every": 0}
-    return resolve(preset, None, {**fixed, **sizes, "output": str(output), **settings})
-
-
-def make_actors(*, value=True, seed=0, shared=True) -> Actors:
-    policy, reference = (make_llama(VOCABULARY, seed=seed) for _ in range(2))
-    value_model = None
-    if value:
-        torch.manual_seed(seed + 1)
-        value_model = LlamaForSequenceClassification(make_llama(VOCABULARY).config).eval()
-        value_model.score = torch.nn.Linear(32, 1, bias=False)
-        torch.nn.init.zeros_(value_model.score.weight)
-    for model in (policy, reference, value_model) if shared else ():
-        assert model is None or supports_shared_prefix(model)
-    return Actors(policy, reference, value_model, eos_id=EOS, pad_id=PAD, shared=shared)
-
-
-def count_rewarded(indices, groups):
-    """How often a completion has the rewarded token: (prompts, samples)."""
-    return torch.tensor([[float(completion.ids.count(REWARDED)) for completion in group] for group in groups])
-
-
-def scored(score):
-    """A function that gives rewards, as one that gives scores of sources."""
-    return lambda indices, groups: Scores(score(indices, groups))
-
-
-def quiet(settings):
-    return EventLog(settings.output, enabled=False)
-
-
-def learn(settings, actors, score=count_rewarded):
-    return improve(actors, PROMPTS, scored(score), settings, start(settings, quiet(settings)), quiet(settings))
-
-
-def first_round(settings, actors, score=count_rewarded):
-    machine = start(settings, quiet(settings))
-    position = Position(0, settings.beta, PromptStream(len(PROMPTS), 0), RunningDeviation())
-    rollout = collect(actors, PROMPTS, scored(score), position, settings, machine)
-    return machine, position, rollout
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -141,7 +101,7 @@ def test_layout_padding_and_memory_change_nothing(preset, tmp_path):
         machine, position, rollout = first_round(settings, actors)
         credit = assign_credit(rollout, settings, settings.beta)
         optimizer = torch.optim.SGD(actors.trained().parameters(), lr=0.1)
-        update(actors, optimizer, rollout, credit, position, settings, machine)
+        list(update(actors, optimizer, credit, position, settings, machine))
         trained.append(torch.cat([p.detach().flatten() for p in actors.trained().parameters()]))
     start_of_all = make_actors(value=settings.baseline == "value").trained().parameters()
     assert (trained[0] - torch.cat([p.detach().flatten() for p in start_of_all])).abs().max() > 1e-4
@@ -272,22 +232,6 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(preset, tmp_pat
 def test_settings_that_do_not_fit_together_are_refused(preset, given, word, tmp_path):
     with pytest.raises(ConfigError, match=word):
         settings_of(preset, tmp_path, **given)
-
-
-def test_known_troubles_are_said_in_words_once(tmp_path):
-    log = EventLog(tmp_path)
-    monitor = Monitor(log, settings_of("ppo", tmp_path, kl_target=3.0))
-    calm = {"truncated": 0.1, "equal_groups": 0.0, "kl": 2.0, "reward": 1.0, "length": 20.0, "entropy": 2.0}
-    for i in range(12):
-        monitor.watch(calm | {"reward": 1 + i, "length": 20.0 + 3 * i, "entropy": 2.0 * 0.85**i, "kl": 2.0 + i})
-    monitor.watch(calm | {"truncated": 1.0, "equal_groups": 1.0})
-    texts = [json.loads(line)["text"] for line in log.path.read_text().splitlines()]
-    said = ["twice", "pay", "entropy", "max_tokens=8", "scored the same"]
-    assert [sum(word in text for text in texts) for word in said] == [1, 1, 1, 1, 1]
-    quiet_monitor = Monitor(EventLog(tmp_path, enabled=False), settings_of("ppo", tmp_path))
-    for _ in range(12):
-        quiet_monitor.watch(calm)
-    assert not quiet_monitor.said
 
 
 # --- the recipe -------------------------------------------------------------------------------------------------------

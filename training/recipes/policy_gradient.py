@@ -14,22 +14,36 @@ from dataclasses import dataclass
 import torch
 
 from training import advantages, policy_losses, runtime, stopping
-from training.actors import Actors, Position, load_actors, make_optimizer, resume, save, set_learning_rates, take_step
+from training.actors import (
+    Actors,
+    Position,
+    Round,
+    load_actors,
+    make_generator,
+    make_optimizer,
+    resume,
+    save,
+    set_learning_rates,
+    take_step,
+)
 from training.answering import read_prompts
 from training.batching import Batch
 from training.chat import decode_completion, encode_prompt
 from training.config import ConfigError
+from training.diversity import distinct_n, self_similarity
 from training.events import EventLog
+from training.generators import Generator
 from training.logprobs import completion_hidden, completion_logprobs, trunk_of
 from training.loop import Means, split
 from training.models import load_tokenizer
 from training.monitors import Monitor
+from training.pretraining_mix import PretrainingMix
 from training.recipes import Outcome
 from training.recipes.presets import PolicyGradientConfig
 from training.rewards.combine import Scores
 from training.rewards.load import load_rewards
 from training.rollouts import Batches, Rollout, make_examples, per_token, token_mask
-from training.sampling import Completion, sample
+from training.sampling import Completion
 from training.showcase import Showcase
 
 # DAPO draws groups again while all of a group's completions score the same; this often at most.
@@ -54,7 +68,8 @@ def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
         actors.policy, tokenizer, prompts,
         count=config.sample_prompts, max_new_tokens=config.max_tokens, score=rewards,
     )  # fmt: skip
-    metrics = improve(actors, prompt_ids, score, config, machine, log, showcase=showcase)
+    mix = PretrainingMix.read(config, tokenizer, log, shared=actors.shared, device=machine.device)
+    metrics = improve(actors, prompt_ids, score, config, machine, log, mix=mix, showcase=showcase)
     return Outcome(metrics, actors.policy, tokenizer)
 
 
@@ -74,27 +89,43 @@ def improve(
     machine: runtime.Runtime,
     log: EventLog,
     *,
+    mix: PretrainingMix | None = None,
     showcase: Showcase | None = None,
 ) -> dict[str, float]:
     """The loop itself: `config.steps` rounds; the last round's metrics.
 
     `score` takes prompts' indices and a group of completions for each, and gives (prompts, completions) scores.
     Raises TrainingError (a gradient that is not finite, a reward source that fails) and Cancelled (SIGTERM, after a
-    checkpoint).
+    checkpoint, which in the middle of a round holds the round's completions too).
     """
     optimizer = make_optimizer(actors, config)
-    position = resume(actors, optimizer, len(prompts), config, machine, log)
+    demonstrations = len(mix.examples) if mix else 0
+    position = resume(actors, optimizer, len(prompts), config, machine, log, demonstrations=demonstrations)
+    generator = make_generator(actors, config, machine)
     monitor = Monitor(log, config)
     metrics: dict[str, float] = {}
+
+    def stop_if_asked() -> None:
+        if stopping.requested():
+            save(actors, optimizer, position, config, machine, log)
+            raise stopping.Cancelled
+
     with stopping.deferred():
         while position.step < config.steps:
             started = time.monotonic()
-            log.progress(position.step, config.steps, "sampling and scoring")
-            rollout = collect(actors, prompts, score, position, config, machine)
+            if position.round is None:
+                log.progress(position.step, config.steps, "sampling and scoring")
+                generator.sync()
+                rollout = collect(actors, generator, prompts, score, position, config, machine)
+                position.round = Round(rollout, Means(machine.device))
+                stop_if_asked()
+            rollout = position.round.rollout
             credit = assign_credit(rollout, config, position.beta)
             log.progress(position.step, config.steps, "updating")
             learning_rate = set_learning_rates(optimizer, position.step, config)
-            metrics = describe(rollout, credit) | update(actors, optimizer, rollout, credit, position, config, machine)
+            for _ in update(actors, optimizer, credit, position, config, machine, mix=mix):
+                stop_if_asked()
+            metrics = describe(rollout, credit) | position.round.metrics(machine)
             metrics |= {"learning_rate": learning_rate, "beta": position.beta}
             metrics |= _speed(rollout, time.monotonic() - started)
             if config.kl_target:
@@ -102,23 +133,23 @@ def improve(
                     position.beta, metrics["kl"],
                     target=config.kl_target, horizon=config.kl_horizon, completions=len(rollout.scores),
                 )  # fmt: skip
-            position.step += 1
+            position.step, position.round = position.step + 1, None
             log.metrics(position.step, config.steps, **metrics)
             monitor.watch(metrics)
             last = position.step == config.steps
             if showcase and (last or position.step % config.sample_every == 0):
                 showcase.show(actors.policy, log)
-            due = config.checkpoint_every and position.step % config.checkpoint_every == 0
-            if (due and not last) or stopping.requested():
-                save(actors, optimizer, position, config, log)
-            if stopping.requested():
-                raise stopping.Cancelled
+            if config.checkpoint_every and position.step % config.checkpoint_every == 0 and not last:
+                save(actors, optimizer, position, config, machine, log)
+            stop_if_asked()
     return metrics
 
 
-def collect(actors: Actors, prompts, score, position: Position, config: PolicyGradientConfig, machine) -> Rollout:
+def collect(
+    actors: Actors, generator: Generator, prompts, score, position: Position, config: PolicyGradientConfig, machine
+) -> Rollout:
     """Sample a group of completions for each of the next prompts, and score them."""
-    indices, groups, scored = _draw_groups(actors, prompts, score, position, config, machine)
+    indices, groups, scored = _draw_groups(generator, prompts, score, position, config)
     examples = make_examples([prompts[i] for i in indices], groups)
     completions = [completion for group in groups for completion in group]
     mask = token_mask(examples, machine.device)
@@ -138,8 +169,6 @@ def collect(actors: Actors, prompts, score, position: Position, config: PolicyGr
             return per_token(compute, batches, mask, tokens_per_batch=config.tokens_per_batch)
 
     temperature = config.temperature
-    # With one step a round the policy is its own π_old, and only the KL needs numbers: the sampler's will do.
-    several_steps = config.optimizer_steps > 1
     return Rollout(
         batches=batches,
         mask=mask,
@@ -149,8 +178,9 @@ def collect(actors: Actors, prompts, score, position: Position, config: PolicyGr
         counted=counted,
         rewards=_shaped(scores, counted, mask.sum(1), truncated, position.deviation, config),
         sampled_logprobs=sampled_logprobs,
+        # With one step a round the policy is its own π_old, and only the KL needs numbers: the sampler's will do.
         logprobs=table(lambda batch: completion_logprobs(actors.policy, batch, temperature=temperature))
-        if several_steps
+        if config.optimizer_steps > 1
         else sampled_logprobs,
         reference_logprobs=table(lambda batch: completion_logprobs(actors.reference, batch, temperature=temperature)),
         values=None if actors.value is None else table(lambda batch: values_of(actors.value, batch)),
@@ -191,15 +221,20 @@ def assign_credit(rollout: Rollout, config: PolicyGradientConfig, beta: float) -
 
 
 def update(
-    actors: Actors, optimizer, rollout: Rollout, credit: Credit, position: Position, config, machine
-) -> dict[str, float]:
-    """`epochs` passes over the round, `minibatches` optimizer steps each; means over the tokens of all steps."""
-    means = Means(machine.device)
-    steps = 0
-    for prompts in _minibatches(len(rollout.batches.examples), config, position.step):
+    actors: Actors, optimizer, credit: Credit, position: Position, config, machine, *, mix: PretrainingMix | None = None
+) -> Iterator[None]:
+    """`epochs` passes over the round, `minibatches` optimizer steps each; goes on after those that are done already.
+
+    Yields after every optimizer step; `position.round` keeps count, and the means over the tokens of all steps.
+    """
+    rollout, means = position.round.rollout, position.round.means
+    for prompts in _minibatches(len(rollout.batches.examples), config, position.step)[position.round.updates :]:
+        if position.round.over:
+            return
         rows = rollout.rows(prompts)
         rows = rows[rollout.counted[rows]]
         if not len(rows):
+            position.round.updates += 1
             continue
         tokens = int(rollout.lengths[rows].sum())
         # A token's weight is its share of the whole minibatch, so the parts that fit into memory just add up.
@@ -215,12 +250,13 @@ def update(
             for name, total in sums.items():
                 means.add(name, total, batch.n_completion_tokens)
             moved += float(sums["kl_to_old"]) / tokens
+        if mix is not None:  # PPO-ptx: γ times the loss of texts that the policy is not to forget
+            means.add("ptx_loss", mix.backward(actors.policy, position.ptx, config, machine), 1)
         norm = take_step(actors, optimizer, config, position.step)
         means.add("grad_norm", torch.tensor(norm, device=machine.device), 1)
-        steps += 1
-        if config.stop_kl and moved > config.stop_kl:
-            break
-    return means.values(machine) | {"optimizer_steps": steps}
+        position.round.updates += 1
+        position.round.over = bool(config.stop_kl) and moved > config.stop_kl
+        yield
 
 
 def loss_of(
@@ -257,6 +293,8 @@ def loss_of(
         "clip_fraction": policy.clipped.float().sum(),
         "kl_to_old": policy.kl_to_old.sum(),
     }
+    if config.optimizer_steps == 1:
+        stats["sampler_gap"] = (logprobs.detach() - rollout.pick(rollout.sampled_logprobs, batch)).abs().sum()
     if actors.value is not None:
         value_loss = policy_losses.clipped_value_loss(
             values_of(actors.value, batch),
@@ -278,24 +316,29 @@ def values_of(value_model, batch: Batch) -> torch.Tensor:
 def describe(rollout: Rollout, credit: Credit) -> dict[str, float]:
     """What the round looked like before the update. `kl` is per completion, in nats; means are over real tokens.
 
-    `sampler_gap` is how far the sampler's log-probabilities are from the trainer's: rounding, and never more.
+    `sampler_gap`, how far the sampler's log-probabilities are from the trainer's, is rounding and should never be more.
+    Where the trainer computes them in its only step, `update` measures it.
     """
     kl = advantages.kl_estimate(rollout.logprobs, rollout.reference_logprobs, "k1")
     scores = rollout.scores.view(-1, rollout.group)
+    completions = [ids for example in rollout.batches.examples for ids in example.completions]
     values = {
         "kl": (kl * rollout.mask).sum(1).mean(),
         "length": rollout.lengths.float().mean(),
         "truncated": rollout.truncated.float().mean(),
         "equal_groups": (scores.amax(1) == scores.amin(1)).float().mean(),
+        "distinct_1": distinct_n(completions, 1),
+        "distinct_2": distinct_n(completions, 2),
+        "self_similarity": self_similarity(completions, rollout.group),
     }
-    if rollout.logprobs is not rollout.sampled_logprobs:
+    if not torch.equal(rollout.logprobs, rollout.sampled_logprobs):
         values["sampler_gap"] = (rollout.logprobs - rollout.sampled_logprobs)[rollout.mask].abs().mean()
     if credit.value_targets is not None:
         values["explained_variance"] = advantages.explained_variance(rollout.values, credit.value_targets, rollout.mask)
     return rollout.scored.described() | {name: float(value) for name, value in values.items()}
 
 
-def _draw_groups(actors: Actors, prompts, score, position: Position, config: PolicyGradientConfig, machine):
+def _draw_groups(generator: Generator, prompts, score, position: Position, config: PolicyGradientConfig):
     """(prompt indices, a group of completions for each, scores (prompts, group))."""
     indices: list[int] = []
     groups: list[list[Completion]] = []
@@ -303,17 +346,13 @@ def _draw_groups(actors: Actors, prompts, score, position: Position, config: Pol
     draws = _DRAWS if config.dynamic_sampling else 1
     for draw in range(draws):
         chosen = position.prompts.take(config.prompts_per_step - len(indices))
-        with machine.autocast():
-            drawn = sample(
-                actors.policy,
-                [prompts[i] for i in chosen],
-                n=config.samples,
-                max_new_tokens=config.max_tokens,
-                eos_id=actors.eos_id,
-                pad_id=actors.pad_id,
-                temperature=config.temperature,
-                seed=random.Random(f"{config.seed}/{position.step}/{draw}").getrandbits(62),
-            )
+        drawn = generator.sample(
+            [prompts[i] for i in chosen],
+            n=config.samples,
+            max_new_tokens=config.max_tokens,
+            temperature=config.temperature,
+            seed=random.Random(f"{config.seed}/{position.step}/{draw}").getrandbits(62),
+        )
         drawn_scores = score(chosen, drawn)
         for place, (i, group) in enumerate(zip(chosen, drawn, strict=True)):
             group_scores = drawn_scores[place]
@@ -342,13 +381,14 @@ def _shaped(scores, counted, lengths, truncated, deviation, config: PolicyGradie
     return rewards
 
 
-def _minibatches(prompts: int, config: PolicyGradientConfig, step: int) -> Iterator[list[int]]:
+def _minibatches(prompts: int, config: PolicyGradientConfig, step: int) -> list[list[int]]:
     """For each optimizer step of the round, the prompts whose completions it takes; shuffled anew every pass."""
+    chosen = []
     for epoch in range(config.epochs):
         order = list(range(prompts))
         random.Random(f"{config.seed}/{step}/{epoch}").shuffle(order)
-        for number in range(config.minibatches):
-            yield order[number :: config.minibatches]
+        chosen += [order[number :: config.minibatches] for number in range(config.minibatches)]
+    return chosen
 
 
 def _speed(rollout: Rollout, seconds: float) -> dict[str, float]:

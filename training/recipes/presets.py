@@ -66,6 +66,11 @@ class PolicyGradientConfig(RewardSettings):
     entropy_bonus: float = setting(0.0, "weight of the policy's entropy in its objective", low=0)
     stop_kl: float | None = setting(None, "leave a round's passes once the KL to the old policy passes this", low=0)
 
+    ptx_data: str | None = setting(None, "demonstrations that the policy is not to forget (PPO-ptx)")
+    ptx_coefficient: float = setting(1.0, "γ: weight of their loss per token beside the policy's", low=0)
+    ptx_batch: int = setting(32, "demonstrations mixed into each optimizer step", low=1)
+    ptx_max_length: int = setting(1024, "longest of them, in tokens; prompts lose their start", low=8)
+
     no_eos_penalty: float = setting(0.0, "taken off the score of a completion that was cut off", low=0)
     overlong_cache: int = setting(0, "last tokens of the length limit in which a penalty rises to 1; 0 for none", low=0)
     reward_scale: str = setting(

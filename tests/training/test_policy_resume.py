@@ -1,0 +1,116 @@
+"""A policy-gradient run that is stopped at any moment ends where an uninterrupted one does, bit for bit."""
+
+import json
+
+import pytest
+import torch
+
+from tests.training.policies import PROMPTS, count_rewarded, learn, make_actors, quiet, scored, settings_of
+from training import stopping
+from training.batching import Example
+from training.events import EventLog
+from training.pretraining_mix import PretrainingMix
+from training.recipes.policy_gradient import improve
+from training.runtime import start
+
+OPTIONS = {
+    "steps": 2, "epochs": 2, "minibatches": 2, "learning_rate": 1e-2, "value_learning_rate": 1e-2, "warmup": 0,
+    "kl_target": 1.0, "reward_scale": "running", "ptx_data": "demonstrations.jsonl", "ptx_batch": 2,
+}  # fmt: skip
+# A round asks once after sampling, after each of four optimizer steps, and at its end.
+QUESTIONS = 6
+
+
+def run(settings, log=None):
+    actors = make_actors()
+    demonstrations = [Example((10, 11), ((7, 8, 1),), 0), Example((12,), ((9, 1),), 1), Example((13,), ((6, 1),), 2)]
+    mix = PretrainingMix(demonstrations, pad_id=0, shared=actors.shared, device="cpu")
+    log = log or EventLog(settings.output)
+    metrics = improve(actors, PROMPTS, scored(count_rewarded), settings, start(settings, quiet(settings)), log, mix=mix)
+    return actors, metrics
+
+
+def curves(directory):
+    lines = [json.loads(line) for line in (directory / "events.jsonl").read_text().splitlines()]
+    unsteady = {"completions_per_second", "tokens_per_second"}
+    return [
+        {name: value for name, value in line["values"].items() if name not in unsteady}
+        for line in lines
+        if line["kind"] == "metrics"
+    ]
+
+
+def stop_at(monkeypatch, question):
+    asked = 0
+
+    def requested():
+        nonlocal asked
+        asked += 1
+        return asked >= question
+
+    monkeypatch.setattr(stopping, "requested", requested)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("whole")
+    actors, _ = run(settings_of("ppo", directory, **OPTIONS))
+    return actors.trained().state_dict(), curves(directory)
+
+
+@pytest.mark.parametrize("question", range(1, 2 * QUESTIONS, 2))
+def test_stopped_after_any_optimizer_step(question, whole, tmp_path, monkeypatch):
+    weights, expected = whole
+    settings = settings_of("ppo", tmp_path, **OPTIONS)
+    with monkeypatch.context() as patch:
+        stop_at(patch, question)
+        with pytest.raises(stopping.Cancelled):
+            run(settings)
+    actors, _ = run(settings)
+    for name, tensor in weights.items():
+        assert torch.equal(actors.trained().state_dict()[name], tensor), name
+    assert curves(tmp_path) == expected
+
+
+def test_stopped_again_and_again(whole, tmp_path, monkeypatch):
+    weights, expected = whole
+    settings = settings_of("ppo", tmp_path, **OPTIONS)
+    for _ in range(4):
+        with monkeypatch.context() as patch:
+            stop_at(patch, 2)
+            with pytest.raises(stopping.Cancelled):
+                run(settings)
+    actors, _ = run(settings)
+    for name, tensor in weights.items():
+        assert torch.equal(actors.trained().state_dict()[name], tensor), name
+    assert curves(tmp_path) == expected
+
+
+def test_completions_under_way_are_not_sampled_or_scored_again(tmp_path, monkeypatch):
+    settings = settings_of("ppo", tmp_path, **{**OPTIONS, "ptx_data": None, "steps": 1})
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        with pytest.raises(stopping.Cancelled):
+            learn(settings, make_actors())
+
+    def refuse(indices, groups):
+        raise AssertionError("scored again")
+
+    assert learn(settings, make_actors(), refuse)["optimizer_steps"] == 4
+
+
+def test_a_round_left_early_for_its_kl_stays_left(tmp_path, monkeypatch):
+    settings = settings_of("ppo", tmp_path, **{**OPTIONS, "ptx_data": None, "steps": 1, "stop_kl": 1e-9})
+    (tmp_path / "whole").mkdir()
+    assert (
+        learn(
+            settings_of("ppo", tmp_path / "whole", **{**OPTIONS, "ptx_data": None, "steps": 1, "stop_kl": 1e-9}),
+            make_actors(),
+        )["optimizer_steps"]
+        == 2
+    )  # the first step starts at the old policy itself
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        with pytest.raises(stopping.Cancelled):
+            learn(settings, make_actors())
+    assert learn(settings, make_actors())["optimizer_steps"] == 2
