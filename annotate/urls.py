@@ -4,14 +4,17 @@ from django.urls import include, path
 
 from annotate.web import (
     account,
+    adjudication,
     data,
     datasets,
+    gold,
     guidelines,
     held_up,
     judged,
     labeling,
     models,
     people,
+    progress,
     projects,
     quality,
     reviewing,
@@ -31,6 +34,7 @@ project_urls = [
     path("label/", labeling.label, name="label"),
     path("label/skip/", labeling.skip, name="label_skip"),
     path("label/renew/<uuid:key>/", labeling.renew, name="label_renew"),
+    path("label/progress/", progress.mine, name="my_progress"),
     path("label/acknowledge/", held_up.acknowledge, name="label_acknowledge"),
     path("write/", writing.write, name="write"),
     path("write/own/", writing.own, name="write_own"),
@@ -56,6 +60,11 @@ project_urls = [
     path("rounds/", rounds.index, name="rounds"),
     path("rounds/new/", rounds.new, name="round_new"),
     path("quality/", quality.quality, name="quality"),
+    path("quality/split/", adjudication.index, name="adjudication"),
+    path("quality/split/<int:pk>/", adjudication.show, name="adjudicate"),
+    path("quality/gold/", gold.index, name="gold"),
+    path("quality/gold/<int:pk>/", gold.change, name="gold_change"),
+    path("quality/throughput/", progress.throughput, name="throughput"),
 ]
 
 urlpatterns = [

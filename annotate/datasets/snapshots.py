@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from annotate import access
-from annotate.datasets.votes import all_votes, majority
+from annotate.datasets.votes import adjudicated, all_votes, majority
 from annotate.errors import UserError
 from annotate.labeling.locks import lock_project
 from annotate.models import Comparison, Dataset, Demonstration, Judgment, Project, Prompt
@@ -22,7 +22,7 @@ from training.records import iter_rows
 
 # Comparisons read at once with their judgments.
 CHUNK = 2000
-VOTES = {"majority": majority, "all": all_votes}
+VOTES = {"majority": majority, "all": all_votes, "adjudicated": adjudicated}
 
 Line = dict
 Facts = Counter[str]
@@ -31,10 +31,10 @@ Facts = Counter[str]
 def create_snapshot(project: Project, kind: str, *, votes: str = "majority", user=None, note: str = "") -> Dataset:
     """Freezes the project's rows of this kind; the order depends on the content alone, so equal data, equal SHA-256.
 
-    `votes` is for preferences: "majority" gives a line per comparison with its winner, "all" a line per judgment (see
-    annotate/datasets/votes.py); ties make no line and are counted in `facts`. Without a `note`, a snapshot that would
-    be the same as one that is there is not made twice. Gold questions test people and are in no snapshot. `user` None
-    is the machine's own administrator.
+    `votes` is for preferences: "majority" gives a line per comparison with its winner, "all" a line per judgment,
+    "adjudicated" a line per comparison in which an adjudicator's verdict overrides the votes (see votes.py); ties make
+    no line and are counted in `facts`. Without a `note`, a snapshot that would be the same as one that is there is not
+    made twice. Gold questions test people and are in no snapshot. `user` None is the machine's own administrator.
     Raises UserError for an unknown kind or rule, PermissionDenied for anybody but researchers and admins.
     """
     if user is not None:
@@ -98,7 +98,7 @@ def _preferences(project: Project, votes: str, facts: Facts) -> Iterator[Line]:
     judged = (
         Comparison.objects.filter(project=project, judgments__isnull=False, gold__isnull=True)
         .distinct()
-        .select_related("prompt", "first", "second")
+        .select_related("prompt", "first", "second", "adjudication")
         .prefetch_related("judgments")
         .order_by("prompt__digest", "id")
     )

@@ -33,6 +33,28 @@ def majority(
     yield _line(comparison, chosen, rejected, strength, probability, judgments if with_criteria else None)
 
 
+def adjudicated(
+    comparison: Comparison, judgments: Sequence[Judgment], facts: Counter[str], *, with_criteria: bool
+) -> Iterator[dict]:
+    """As `majority`, but where an adjudicator has decided, their verdict stands in place of the votes, without doubt.
+
+    `probability` is 1 then and `strength` the adjudicator's; a decision for “equal” or “both are bad” makes no line.
+    """
+    decision = getattr(comparison, "adjudication", None)
+    if decision is None or decision.rating is None:
+        yield from majority(comparison, judgments, facts, with_criteria=with_criteria)
+        return
+    facts["judgments"] += len(judgments)
+    facts["adjudicated"] += 1
+    if decision.winner_id is None:
+        facts["ties"] += 1
+        return
+    pair = (comparison.first, comparison.second)
+    chosen, rejected = pair if decision.winner_id == comparison.first_id else pair[::-1]
+    strength = "better" if decision.rating in CLEAR else "slightly_better"
+    yield _line(comparison, chosen, rejected, strength, Fraction(1), judgments if with_criteria else None)
+
+
 def all_votes(
     comparison: Comparison, judgments: Sequence[Judgment], facts: Counter[str], *, with_criteria: bool
 ) -> Iterator[dict]:

@@ -1,5 +1,6 @@
 """The tables. One file a noun; every invariant a database constraint."""
 
+from annotate.models.adjudication import Adjudication
 from annotate.models.comparison import Candidate, Comparison, Prompt, Response
 from annotate.models.dataset import Dataset
 from annotate.models.demonstration import Demonstration, DemonstrationVersion, Writing
@@ -13,6 +14,7 @@ from annotate.models.slot import Reservation, Slot
 from annotate.models.user import User
 
 __all__ = [
+    "Adjudication",
     "Assessment",
     "Candidate",
     "Comparison",

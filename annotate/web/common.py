@@ -19,6 +19,7 @@ MENU = [
     ("Overview", "project", RESEARCHER),
     ("Compare", "label", ANNOTATOR),
     ("My judgments", "label_history", ANNOTATOR),
+    (_("My progress"), "my_progress", ANNOTATOR),
     (_("Write"), "write", ANNOTATOR),
     (_("My texts"), "demonstrations_mine", ANNOTATOR),
     (_("Review"), "demonstrations", access.REVIEWER),

@@ -5,6 +5,7 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from annotate.datasets.exporting import export
@@ -21,7 +22,11 @@ FORMATS = {"jsonl", "parquet"}
 class SnapshotForm(forms.Form):
     kind = forms.ChoiceField(choices=Dataset.Kind.choices, help_text="Preferences are what training reads.")
     votes = forms.ChoiceField(
-        choices=[("majority", "One row per pair: the majority"), ("all", "One row per judgment")],
+        choices=[
+            ("majority", _("One row per pair: the majority")),
+            ("all", _("One row per judgment")),
+            ("adjudicated", _("One row per pair: adjudicated verdicts, else the majority")),
+        ],
         label="Several judgments of a pair",
         help_text="For preferences only. Ties make no row and are counted.",
     )

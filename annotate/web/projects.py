@@ -15,6 +15,7 @@ from annotate.projects import create_project, update_project
 from annotate.web.common import ADMIN, ANNOTATOR, RESEARCHER, page, project_view, signed_in
 from annotate.web.forms import add_user_error
 from annotate.web.loop import loop_of
+from annotate.web.trust_form import TrustForm
 
 
 @signed_in
@@ -138,7 +139,7 @@ class WritingForm(forms.Form):
     )
 
 
-class SettingsForm(WritingForm, JudgingForm, ProjectForm):
+class SettingsForm(TrustForm, WritingForm, JudgingForm, ProjectForm):
     """All settings; `sections` puts them under the titles of the forms that it is made of."""
 
     archived = forms.BooleanField(

@@ -7,7 +7,7 @@ from django.urls import reverse
 from annotate.datasets.snapshots import create_snapshot
 from annotate.demonstrations.writing import next_writing, submit_demonstration
 from annotate.labeling.comparisons import add_prompts
-from annotate.models import Dataset, ModelVersion, Run, User
+from annotate.models import Dataset, GoldQuestion, ModelVersion, Run, User
 from annotate.projects import create_project, update_project
 from annotate.urls import project_urls
 
@@ -39,6 +39,11 @@ PAGES = [
     ("models", [], RESULTS),
     ("rounds", [], RESULTS),
     ("quality", [], RESULTS),
+    ("adjudication", [], RESULTS),
+    ("adjudicate", ["{comparison}"], RESULTS),
+    ("gold", [], ADMINS),
+    ("throughput", [], ADMINS),
+    ("my_progress", [], LABELING),
     ("round_new", [], ADMINS),
     ("people", [], ADMINS),
     ("settings", [], ADMINS),
@@ -55,6 +60,9 @@ ACTIONS = [
     ("label_renew", ["6b4ff8ba-6d3c-4a4a-a0f4-0a7f8c0a3c11"], LABELING),
     ("label_acknowledge", [], LABELING),
     ("label_edit", [1], LABELING),
+    ("adjudicate", ["{comparison}"], RESULTS),
+    ("gold", [], ADMINS),
+    ("gold_change", ["{question}"], ADMINS),
     ("guidelines_edit", [], ADMINS),
     ("data", [], ADMINS),
     ("datasets", [], RESULTS),
@@ -74,8 +82,10 @@ ACTIONS = [
 
 
 @pytest.fixture
-def rows(project):
+def rows(project, pairs):
     """One row of everything that has a page of its own."""
+    judged, known = pairs(2, prompt="Row")
+    question = GoldQuestion.objects.create(comparison=known, expected=known.first)
     project.guideline_versions.create(number=2, text="A second version.")
     model = ModelVersion.objects.create(project=project, kind="policy", name="starter", source="models/none")
     run = Run.objects.create(project=project, recipe="sft", base_model=model)
@@ -84,7 +94,10 @@ def rows(project):
     update_project(project, staff, writing=True)
     add_prompts(project, [[{"role": "user", "content": "To be answered"}]], in_pool=True)
     written = submit_demonstration(staff, next_writing(project, staff).key, "An answer.")
-    return {"model": model.pk, "run": run.pk, "dataset": dataset.pk, "demonstration": written.pk}
+    return {
+        "model": model.pk, "run": run.pk, "dataset": dataset.pk, "demonstration": written.pk,
+        "comparison": judged.pk, "question": question.pk,
+    }  # fmt: skip
 
 
 def address(name: str, arguments: list, rows: dict) -> str:
