@@ -15,6 +15,21 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='Adjudication',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('swapped', models.BooleanField()),
+                ('blind_rating', models.PositiveSmallIntegerField(choices=[(0, 'Equal'), (1, 'A is better'), (2, 'A is slightly better'), (3, 'B is slightly better'), (4, 'B is better'), (5, 'Both are bad')])),
+                ('rating', models.PositiveSmallIntegerField(choices=[(0, 'Equal'), (1, 'A is better'), (2, 'A is slightly better'), (3, 'B is slightly better'), (4, 'B is better'), (5, 'Both are bad')], null=True)),
+                ('reason', models.TextField(blank=True)),
+                ('begun_at', models.DateTimeField()),
+                ('decided_at', models.DateTimeField(null=True)),
+            ],
+            options={
+                'ordering': ['-decided_at', 'id'],
+            },
+        ),
+        migrations.CreateModel(
             name='Assessment',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
@@ -452,6 +467,21 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(condition=models.Q(('rankings', False), ('responses_per_prompt__gte', 4), _connector='OR'), name='round_ranks_4_or_more'),
         ),
         migrations.AddField(
+            model_name='adjudication',
+            name='author',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='adjudications', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='adjudication',
+            name='comparison',
+            field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='adjudication', to='annotate.comparison'),
+        ),
+        migrations.AddField(
+            model_name='adjudication',
+            name='winner',
+            field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='annotate.response'),
+        ),
+        migrations.AddField(
             model_name='assessment',
             name='judgment',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='assessments', to='annotate.judgment'),
@@ -549,6 +579,18 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='demonstration',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'submitted'), _negated=True), ('reviewer__isnull', True), _connector='OR'), name='demonstration_waiting_is_unreviewed'),
+        ),
+        migrations.AddConstraint(
+            model_name='adjudication',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('decided_at__isnull', True), ('rating__isnull', True), ('winner__isnull', True)), models.Q(('decided_at__isnull', False), ('rating__isnull', False), models.Q(('reason', ''), _negated=True)), _connector='OR'), name='adjudication_decided_with_a_reason'),
+        ),
+        migrations.AddConstraint(
+            model_name='adjudication',
+            constraint=models.CheckConstraint(condition=models.Q(('rating__isnull', True), models.Q(('rating__in', [0, 5]), ('winner__isnull', True)), models.Q(('rating__in', [1, 2, 3, 4]), ('winner__isnull', False)), _connector='OR'), name='adjudication_winner_follows_rating'),
+        ),
+        migrations.AddConstraint(
+            model_name='adjudication',
+            constraint=models.CheckConstraint(condition=models.Q(('blind_rating__lte', 5)), name='adjudication_blind_rating_known'),
         ),
         migrations.AddConstraint(
             model_name='assessment',
