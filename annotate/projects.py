@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from annotate import access
 from annotate.errors import UserError
+from annotate.labeling import order
 from annotate.labeling.locks import lock_project
 from annotate.models import GuidelineVersion, Membership, Project, User
 
@@ -22,6 +23,7 @@ SETTINGS = (
     "allow_equal", "allow_both_bad", "ask_criteria", "ask_overall", "ask_flags", "ask_confidence", "ask_edited",
     "require_note", "edit_last",
     "writing", "demonstrations_wanted", "own_prompts",
+    "queue_policy", "random_share", "gold_share",
 )  # fmt: skip
 
 
@@ -76,6 +78,9 @@ def update_project(project: Project, user, **settings) -> Project:
         setattr(changed, field, value.strip() if isinstance(value, str) else value)
     _check(changed)
     changed.save(update_fields=list(settings))
+    if changed.queue_policy != project.queue_policy:
+        lock_project(project)
+        order.reorder(changed)
     project.refresh_from_db()
     return project
 

@@ -6,7 +6,7 @@ from rest_framework.response import Response
 from annotate import access
 from annotate.api import serializers
 from annotate.api.views import ProjectView
-from annotate.labeling.progress import queue_state
+from annotate.labeling.progress import queue_state, reserved_by_others
 from annotate.labeling.queue import release, renew, reserve_next
 from annotate.labeling.submit import skip_comparison, submit_judgment
 
@@ -22,7 +22,9 @@ class Next(ProjectView):
         exclude = self.read(serializers.ReserveRequest).get("exclude", [])
         pair = reserve_next(self.project, request.user, exclude=exclude)
         state = queue_state(self.project, request.user)
-        return Response(serializers.NextSerializer({"pair": pair, "state": state}).data)
+        with_others = 0 if pair else reserved_by_others(self.project, request.user)
+        answer = {"pair": pair, "state": state, "reserved_by_others": with_others}
+        return Response(serializers.NextSerializer(answer).data)
 
 
 class Judgments(ProjectView):

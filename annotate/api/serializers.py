@@ -84,8 +84,6 @@ class PairSerializer(serializers.Serializer):
 class QueueStateSerializer(serializers.Serializer):
     judged = serializers.IntegerField()
     skipped = serializers.IntegerField()
-    open_for_me = serializers.IntegerField()
-    reserved_by_others = serializers.IntegerField()
     total_wanted = serializers.IntegerField()
     total_done = serializers.IntegerField()
 
@@ -93,6 +91,9 @@ class QueueStateSerializer(serializers.Serializer):
 class NextSerializer(serializers.Serializer):
     pair = PairSerializer(allow_null=True)
     state = QueueStateSerializer()
+    reserved_by_others = serializers.IntegerField(
+        help_text="Where `pair` is null: comparisons that others hold and that may come back to you. Ask again."
+    )
 
 
 class JudgmentRequest(serializers.Serializer):

@@ -8,18 +8,23 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Generic, TypeVar
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
+from annotate.errors import UserError
+from annotate.labeling.counters import forget_looked_through
 from annotate.labeling.locks import lock_project
-from annotate.models import Candidate, Comparison, ModelVersion, Project, Prompt, Response, Round, Slot
+from annotate.labeling.policies import RANKS, Known, place_on_circle
+from annotate.models import Candidate, Comparison, GoldQuestion, ModelVersion, Project, Prompt, Response, Round, Slot
 from annotate.models.comparison import text_digest
 from annotate.models.judgment import MOST_RESPONSES
 
 # Values per SELECT … IN: well below what a statement may carry on any database.
 BATCH = 5000
+MOST_WANTED = 50
 # With fewer there are as few pairs, and a pair is the clearer question.
 FEWEST_RANKED = 4
 
@@ -46,19 +51,25 @@ class NewResponse:
 
 @dataclass(frozen=True)
 class NewPair:
-    """Two responses to one prompt, in any order; `group` keeps pairs together beyond their prompt (a debate, say)."""
+    """Two responses to one prompt, in any order; `group` keeps pairs together beyond their prompt (a debate, say).
+
+    `wanted` is the number of judgments where it is not the same for all; `uncertainty` is a reward model's, 0 to 1.
+    """
 
     one: Response
     other: Response
     group: str = ""
+    wanted: int | None = None
+    uncertainty: float | None = None
 
 
 @dataclass(frozen=True)
 class NewRanking:
-    """Four to nine responses to one prompt that are ranked at once, in any order."""
+    """Four to nine responses to one prompt that are ranked at once, in any order; `wanted` as of a pair."""
 
     responses: tuple[Response, ...]
     group: str = ""
+    wanted: int | None = None
 
 
 @transaction.atomic
@@ -106,9 +117,8 @@ def add_responses(project: Project, responses: Sequence[NewResponse]) -> Added[R
 def add_comparisons(
     project: Project, pairs: Sequence[NewPair], *, wanted: int | None = None, round: Round | None = None
 ) -> Added[Comparison]:
-    """Pairs of different responses to one prompt, with `wanted` slots each (the project's number by default).
-
-    A pair that is there already keeps its slots and what people judged. Raises ValueError for responses of two prompts.
+    """Pairs of different responses to one prompt, with `wanted` slots each: the pair's own number, or the one given
+    here, or the project's. A pair that is there already keeps its slots and what people judged. Raises ValueError for responses of two prompts.
     """
     lock_project(project)
     wanted = project.judgments_wanted if wanted is None else wanted
@@ -116,7 +126,7 @@ def add_comparisons(
     if any(first.prompt_id != second.prompt_id for first, second in ordered):
         raise ValueError("a comparison is of two responses to the same prompt")
     keys = [(first.pk, second.pk) for first, second in ordered]
-    new = {key: (first, second, pair.group) for key, (first, second), pair in zip(keys, ordered, pairs, strict=True)}
+    new = {key: (first, second, pair) for key, (first, second), pair in zip(keys, ordered, pairs, strict=True)}
     found = {
         (comparison.first_id, comparison.second_id): comparison
         for batch in batches(dict.fromkeys(first for first, _ in keys))
@@ -124,12 +134,12 @@ def add_comparisons(
     }
     created = Comparison.objects.bulk_create(
         Comparison(
-            project=project, prompt_id=first.prompt_id, first=first, second=second, group=group,
-            judgments_wanted=wanted, round=round,
+            project=project, prompt_id=first.prompt_id, first=first, second=second, group=pair.group,
+            judgments_wanted=wanted if pair.wanted is None else pair.wanted, uncertainty=pair.uncertainty, round=round,
         )
-        for key, (first, second, group) in new.items() if key not in found
+        for key, (first, second, pair) in new.items() if key not in found
     )  # fmt: skip
-    _add_slots(project, created)
+    _add_slots(project, _numbers(created))
     found |= {(comparison.first_id, comparison.second_id): comparison for comparison in created}
     return Added([found[key] for key in keys], len(created))
 
@@ -150,7 +160,7 @@ def add_rankings(
         if len({response.prompt_id for response in ordered}) > 1:
             raise ValueError("a ranking is of responses to the same prompt")
         digests.append(text_digest([response.pk for response in ordered]))
-        new[digests[-1]] = (ordered, ranking.group)
+        new[digests[-1]] = (ordered, ranking)
     found = {
         comparison.ranking_digest: comparison
         for batch in batches(new)
@@ -159,16 +169,16 @@ def add_rankings(
     created = Comparison.objects.bulk_create(
         Comparison(
             project=project, prompt_id=responses[0].prompt_id, kind=Comparison.Kind.RANKING, ranking_digest=digest,
-            group=group, judgments_wanted=wanted, round=round,
+            group=ranking.group, judgments_wanted=wanted if ranking.wanted is None else ranking.wanted, round=round,
         )
-        for digest, (responses, group) in new.items() if digest not in found
+        for digest, (responses, ranking) in new.items() if digest not in found
     )  # fmt: skip
     Candidate.objects.bulk_create(
         Candidate(comparison=comparison, number=number, response=response)
         for comparison in created
         for number, response in enumerate(new[comparison.ranking_digest][0])
     )
-    _add_slots(project, created)
+    _add_slots(project, _numbers(created))
     found |= {comparison.ranking_digest: comparison for comparison in created}
     return Added([found[digest] for digest in digests], len(created))
 
@@ -179,6 +189,40 @@ def ranking_of(responses: Iterable[Response], group: str = "") -> NewRanking | N
     if FEWEST_RANKED <= len(distinct) <= MOST_RESPONSES:
         return NewRanking(tuple(distinct), group)
     return None
+
+
+@transaction.atomic
+def set_judgments_wanted(comparison: Comparison, wanted: int) -> None:
+    """From now on `wanted` different people judge this comparison, 0 to 50, whatever the project's number is.
+
+    More: slots that were withdrawn come back, then new ones are added. Fewer: free slots are withdrawn first, then those
+    that somebody holds, whose judgment is kept but fills no slot that counts. What is judged stays judged.
+    """
+    if not isinstance(wanted, int) or not 0 <= wanted <= MOST_WANTED:
+        raise UserError(f"A comparison wants 0 to {MOST_WANTED} judgments.", field="wanted")
+    project = comparison.project
+    lock_project(project)
+    if wanted and GoldQuestion.objects.filter(comparison=comparison).exists():
+        raise UserError("A gold question is judged once by everybody: it wants no number of judgments.", field="wanted")
+    slots = Slot.objects.filter(comparison=comparison)
+    if connection.features.has_select_for_update:
+        slots = slots.select_for_update(no_key=True)
+    slots = list(slots.order_by("number"))
+    now = timezone.now()
+    counted = [slot for slot in slots if not slot.apart]
+    # Used up, held, free: what comes last is withdrawn first.
+    counted.sort(key=lambda slot: (slot.free_from is not None, slot.free_from is not None and slot.free_from <= now))
+    unused = [slot.pk for slot in counted[wanted:] if slot.free_from is not None]
+    Slot.objects.filter(pk__in=unused).update(apart=True)
+    missing = wanted - len(counted)
+    withdrawn = [slot for slot in slots if slot.apart and slot.free_from is not None][: max(0, missing)]
+    # A lease that is still running stays with its holder.
+    Slot.objects.filter(pk__in=[slot.pk for slot in withdrawn]).update(apart=False)
+    comparison.judgments_wanted = wanted
+    comparison.save(update_fields=["judgments_wanted"])
+    first = slots[-1].number + 1 if slots else 0
+    rank = slots[0].rank if slots else None
+    _add_slots(project, [(comparison, first + place) for place in range(missing - len(withdrawn))], rank)
 
 
 def pairs_of(responses: Iterable[Response], group: str = "") -> Iterator[NewPair]:
@@ -199,7 +243,7 @@ def withdraw(comparisons: Sequence[Comparison]) -> None:
     """Hands these comparisons out to nobody any more; what was judged stays, and who has one open may still submit."""
     ids = [comparison.pk for comparison in comparisons]
     Comparison.objects.filter(pk__in=ids).update(judgments_wanted=0)
-    Slot.objects.filter(comparison__in=ids, free_from__lte=timezone.now(), reservations__isnull=True).delete()
+    Slot.objects.filter(comparison__in=ids, free_from__isnull=False).update(apart=True)
 
 
 def batches(values: Iterable) -> Iterator[list]:
@@ -209,11 +253,28 @@ def batches(values: Iterable) -> Iterator[list]:
         yield batch
 
 
-def _add_slots(project: Project, comparisons: Sequence[Comparison]) -> None:
-    """Slots at the end of the queue, a microsecond apart, so that they keep their order and each is met once."""
-    numbers = [(comparison, number) for comparison in comparisons for number in range(comparison.judgments_wanted)]
+def _add_slots(project: Project, numbers: Sequence[tuple[Comparison, int]], rank: float | None = None) -> None:
+    """Slots at the end of the queue, a microsecond apart, so that they keep their order and each is met once.
+
+    Without `rank`, nobody has judged their comparisons yet.
+    """
     begin = timezone.now() - timedelta(microseconds=len(numbers))
+    rank_of = RANKS[project.queue_policy]
     Slot.objects.bulk_create(
-        Slot(project=project, comparison=comparison, number=number, free_from=begin + timedelta(microseconds=place))
+        Slot(
+            project=project, comparison=comparison, number=number, free_from=begin + timedelta(microseconds=place),
+            spread=place_on_circle(comparison.pk),
+            rank=rank_of(_before_judgments(comparison)) if rank is None else rank,
+        )
         for place, (comparison, number) in enumerate(numbers)
-    )
+    )  # fmt: skip
+    # Not before they can be seen: whoever looks until then would believe again that nothing is left.
+    transaction.on_commit(partial(forget_looked_through, project))
+
+
+def _numbers(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, int]]:
+    return [(comparison, number) for comparison in comparisons for number in range(comparison.judgments_wanted)]
+
+
+def _before_judgments(comparison: Comparison) -> Known:
+    return Known(round=comparison.round.number if comparison.round else 0, uncertainty=comparison.uncertainty)

@@ -8,24 +8,31 @@ from django.db import connection
 from django.db.models import OuterRef, Subquery
 
 from annotate import access
-from annotate.models import Membership, Project, User
+from annotate.models import Membership, PersonTally, Project, User
 
 
-def lock_annotator(user, project: Project) -> None:
+def lock_annotator(user, project: Project) -> Membership | None:
     """Until the transaction ends, nobody else reserves, submits or skips as `user`.
 
-    In the same query the permission: raises PermissionDenied unless `user` may label in `project`.
+    In the same query the permission: raises PermissionDenied unless `user` may label in `project`. The membership says
+    `looked_through_at` as well (see PersonTally); staff may label without one, and get None.
     """
-    role = Membership.objects.filter(user=OuterRef("pk"), project=project).values("role")
-    person = User.objects.filter(pk=user.pk).values_list(Subquery(role))
-    if connection.features.has_select_for_update:
-        person = person.select_for_update(no_key=True, of=("self",))
-    found = person.first()
-    if found is None or not access.allows(user, found[0], access.Role.ANNOTATOR):
+    looked = PersonTally.objects.filter(user=OuterRef("user"), project=OuterRef("project")).values("looked_through_at")
+    members = Membership.objects.filter(user=user.pk, project=project).select_related("user")
+    membership = _locked(members.annotate(looked_through_at=Subquery(looked)), "user")
+    person = membership.user if membership else _locked(User.objects.filter(pk=user.pk), "self")
+    if person is None or not access.allows(person, membership and membership.role, access.Role.ANNOTATOR):
         raise access.refusal(project, access.Role.ANNOTATOR)
+    return membership
 
 
 def lock_project(project: Project) -> None:
     """Until the transaction ends, nobody else adds prompts, responses, comparisons or versions to `project`."""
     if connection.features.has_select_for_update:
         Project.objects.select_for_update(no_key=True).filter(pk=project.pk).values_list("pk").first()
+
+
+def _locked(people, row: str):
+    if connection.features.has_select_for_update:
+        people = people.select_for_update(no_key=True, of=(row,))
+    return people.first()

@@ -3,44 +3,56 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, Sum
 from django.utils import timezone
 
-from annotate.labeling.queue import for_person
-from annotate.models import Judgment, Project, Skip, Slot
+from annotate.models import Judgment, PersonTally, Project, Skip, Slot
 
 
 @dataclass(frozen=True)
 class QueueState:
-    """Counts of comparisons from one person's side (the first four), and of the project's slots (the last two).
+    """Comparisons that one person judged and skipped; of the project, judgments wanted, and how many of them are there.
 
-    `open_for_me` includes what is reserved for this person; `reserved_by_others` may become free for them.
     `total_done` never passes `total_wanted`: extra and imported judgments use up no slot.
     """
 
     judged: int
     skipped: int
-    open_for_me: int
-    reserved_by_others: int
     total_wanted: int
     total_done: int
 
 
-def queue_state(project: Project, user, *, now: datetime | None = None) -> QueueState:
-    """In four queries."""
+def queue_state(project: Project, user) -> QueueState:
+    """From the running totals, in one query whose cost grows with the number of the project's people alone."""
+    people = PersonTally.objects.filter(project=OuterRef("pk")).order_by()
+    own = people.filter(user=user)
+    row = Project.objects.filter(pk=project.pk).values_list(
+        Subquery(own.values("judged")),
+        Subquery(own.values("skipped")),
+        "tally__wanted",
+        Subquery(people.values("project").annotate(done=Sum("filled")).values("done")),
+    )
+    return QueueState(*(number or 0 for number in row.get()))
+
+
+def reserved_by_others(project: Project, user, *, now: datetime | None = None) -> int:
+    """Comparisons that others hold and `user` may still get. Grows with what is held at the moment, and no further."""
     now = now or timezone.now()
-    slots = Slot.objects.filter(project=project)
-    totals = slots.aggregate(wanted=Count("id"), done=Count("id", filter=Q(free_from__isnull=True)))
-    mine_or_free = Q(free_from__lte=now) | Q(holder=user)
-    left = for_person(slots.filter(free_from__isnull=False), user).aggregate(
-        all=Count("comparison", distinct=True),
-        open=Count("comparison", distinct=True, filter=mine_or_free),
-    )
-    return QueueState(
-        judged=Judgment.objects.filter(annotator=user, comparison__project=project).count(),
-        skipped=Skip.objects.filter(annotator=user, comparison__project=project).count(),
-        open_for_me=left["open"],
-        reserved_by_others=left["all"] - left["open"],
-        total_wanted=totals["wanted"],
-        total_done=totals["done"],
-    )
+    held = Slot.objects.filter(
+        holder__in=PersonTally.objects.filter(project=project).values("user"),
+        project=project, apart=False, free_from__gt=now,
+    ).exclude(holder=user)  # fmt: skip
+    return for_person(held, user).values("comparison").distinct().count()
+
+
+def open_for(project: Project, user, *, now: datetime | None = None) -> int:
+    """Comparisons that `user` holds or could get now, counted one by one: for reports, not for every page."""
+    now = now or timezone.now()
+    open_now = Slot.objects.filter(Q(free_from__lte=now) | Q(holder=user), project=project, apart=False)
+    return for_person(open_now.filter(free_from__isnull=False), user).values("comparison").distinct().count()
+
+
+def for_person(slots: QuerySet[Slot], user) -> QuerySet[Slot]:
+    """Those of `slots` whose comparison `user` has neither judged nor skipped."""
+    same = Q(comparison=OuterRef("comparison"), annotator=user)
+    return slots.filter(~Exists(Judgment.objects.filter(same)), ~Exists(Skip.objects.filter(same)))

@@ -1,33 +1,36 @@
 """The queue: which pair a person judges next, and for how long it is theirs.
 
-A slot is taken by one conditional UPDATE whose row count is checked. A person meets every slot at most once on the way:
-`queued_at` of what they were given last says where to look on, so the cost of the next pair does not grow with the
-number of comparisons nor with what the person has already judged.
+A slot is taken by one conditional UPDATE whose row count is checked. What there is to take is found by draw.py, which of
+it a person gets is decided by policies.py. None of it grows with the number of comparisons or with what the person has
+judged: totals are kept (counters.py), and who has looked through everything only looks at what became free since.
 """
 
 import random
 import uuid
 from collections.abc import Collection
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 
-from django.db import connection, transaction
-from django.db.models import DateTimeField, Exists, OuterRef, Q, QuerySet, Subquery, Value
-from django.db.models.functions import Coalesce
+from django.db import IntegrityError, connection, transaction
+from django.db.models import OuterRef, Subquery
 from django.utils import timezone
 
 from annotate.errors import UserError
+from annotate.labeling.draw import Found, Search
 from annotate.labeling.locks import lock_annotator
-from annotate.models import Comparison, Judgment, Project, Reservation, Skip, Slot
+from annotate.labeling.policies import Drawn, Lot, by_policy_probability, draw
+from annotate.labeling.standing import QUALIFYING, standing_of
+from annotate.models import Comparison, GoldQuestion, PersonTally, Project, Reservation, Slot
 
 # The pair being read and the one that is ready behind it.
 MOST_HELD = 2
-# A slot found free is gone at the UPDATE only if somebody took it in between: then look again.
+# What was found free is gone when it is taken only if somebody took it in between: then look again.
 ATTEMPTS = 5
+# How long "nothing for this person" is believed of what was free then, before everything is looked through again.
+BELIEVED = timedelta(minutes=10)
 
-_BEFORE_ALL = datetime(1, 1, 2, tzinfo=UTC)
-_WITH_TEXTS = (
-    "comparison", "comparison__prompt", "comparison__first", "comparison__second",
-)  # fmt: skip
+_OF_COMPARISON = ("prompt", "first", "second")
+_OF_SLOT = ("comparison", *(f"comparison__{name}" for name in _OF_COMPARISON))
 
 
 @transaction.atomic
@@ -43,18 +46,30 @@ def reserve_next(
 
     What they hold already comes first, the same pair in the same order, its lease renewed; keys in `exclude` are on
     their screen, so the answer is another pair, reserved ahead: it counts as shown once it is returned without one.
-    A pair that they judged or skipped is never returned. Raises PermissionDenied if `user` may not label here.
+    A pair that they judged or skipped is never returned, and none to a person who is held up (standing.py).
+    Raises PermissionDenied if `user` may not label here.
     """
     now = now or timezone.now()
-    lock_annotator(user, project)
-    excluded = {str(key) for key in exclude}
-    held = _held(project, user)
-    for reservation in held:
-        if str(reservation.key) not in excluded and _keep(reservation, user, now, shown=not excluded):
-            return reservation
-    if len(held) >= MOST_HELD or project.archived:
+    rng = rng or random.SystemRandom()
+    membership = lock_annotator(user, project)
+    standing = standing_of(project, membership)
+    if standing.is_held_up:
         return None
-    return _reserve_free(project, user, held, now, rng or random.SystemRandom(), shown=not excluded)
+    on_screen = _keys(exclude)
+    draw_for = _Draw(project, user, now, rng, on_screen, membership, qualifying=standing.state == QUALIFYING)
+    for _ in range(ATTEMPTS):
+        found = draw_for.look()
+        for reservation in _held(found.held, user):
+            if _keep(reservation, user, now, shown=not on_screen):
+                return reservation
+        if len(found.on_screen) >= MOST_HELD or project.archived:
+            return None
+        drawn = draw_for.decide(found)
+        if drawn is None:
+            return None
+        if reservation := draw_for.take(found, drawn, shown=not on_screen):
+            return reservation
+    return None
 
 
 @transaction.atomic
@@ -78,7 +93,7 @@ def reservation_of(key: str | uuid.UUID, user) -> Reservation:
     """The reservation with this key, with its texts. Raises UserError where `user` has none."""
     try:
         return (
-            Reservation.objects.select_related("project", *(f"slot__{name}" for name in _WITH_TEXTS))
+            Reservation.objects.select_related("project", "slot", *(f"slot__{name}" for name in _OF_SLOT))
             .get(key=uuid.UUID(str(key)), annotator=user)
         )
     except (ValueError, Reservation.DoesNotExist):
@@ -92,13 +107,87 @@ def give_back(reservation: Reservation, user, now: datetime) -> None:
     )
 
 
-def _held(project: Project, user) -> list[Reservation]:
-    """What `user` holds, the oldest first; a lease that ran out counts as long as nobody else took the slot."""
-    slots = Slot.objects.filter(holder=user, project=project, free_from__isnull=False)
+class _Draw:
+    """One person's way to their next item: look, decide, take."""
+
+    def __init__(self, project: Project, user, now, rng, on_screen, membership, *, qualifying: bool):
+        self.project, self.user, self.now, self.rng, self.on_screen = project, user, now, rng, on_screen
+        self.qualifying = qualifying
+        self.shares = {"gold_share": project.gold_share, "random_share": project.random_share}
+        self.looked_through_at = getattr(membership, "looked_through_at", None)
+
+    def look(self) -> Found:
+        """What is there for this person. Before the answer is "nothing", everything has been looked through."""
+        purpose = GoldQuestion.Purpose.GOLD if self.project.gold_share else None
+        if self.qualifying:
+            purpose = GoldQuestion.Purpose.QUALIFICATION
+        self.search = Search(
+            self.project.pk, self.user.pk, self.now, Lot.throw(self.rng, **self.shares), self.on_screen, purpose,
+            uniform=self.project.random_share > 0,
+        )  # fmt: skip
+        if self.qualifying:
+            return self.search.gold_only()
+        if self.looked_through_at and self.now - self.looked_through_at < BELIEVED:
+            if found := self.search.freed_since(self.looked_through_at):
+                return found
+        found = self.search.in_queue()
+        if found.open.pick is None and not found.held:
+            found = self.search.in_all()
+            if found.open.pick is None:
+                PersonTally.objects.update_or_create(
+                    project=self.project, user=self.user, defaults={"looked_through_at": self.now}
+                )
+        return found
+
+    def decide(self, found: Found) -> Drawn | None:
+        if self.qualifying:
+            questions = found.open.gold
+            return Drawn(1 / len(questions), gold=self.rng.choice(questions)) if questions else None
+        return draw(self.search.lot, found.open, self.rng, **self.shares)
+
+    def take(self, found: Found, drawn: Drawn, *, shown: bool) -> Reservation | None:
+        """Reserves what was drawn; None if somebody else took it meanwhile."""
+        lease_end = _lease_end(self.project, self.now)
+        if drawn.gold is not None:
+            slot = _slot_for_gold(drawn.gold, self.project, self.user, lease_end)
+            return self._reserve(slot, drawn, shown) if slot else None
+        slot = _free_slot(found.candidates if drawn.by_policy else [drawn.item.slot], self.now)
+        if slot is None:
+            return None
+        if drawn.by_policy and slot.spread != drawn.item.spread:
+            # Somebody was just taking the first of the queue.
+            uniform = self.search.uniform_probability_of(slot.pk) if self.project.random_share else 0.0
+            drawn = Drawn(by_policy_probability(uniform, found.open, **self.shares), by_policy=True)
+        queued = {"queued_rank": slot.rank, "queued_at": slot.free_from} if drawn.by_policy else {}
+        # The time read before is the condition: whoever took the slot meanwhile has changed it.
+        still_free = Slot.objects.filter(pk=slot.pk, free_from=slot.free_from)
+        slot.free_from, slot.holder = lease_end, self.user
+        if not still_free.update(free_from=lease_end, holder=self.user):
+            return None
+        return self._reserve(slot, drawn, shown, **queued)
+
+    def _reserve(self, slot: Slot, drawn: Drawn, shown: bool, **queued) -> Reservation:
+        return Reservation.objects.create(
+            project=self.project, slot=slot, annotator=self.user, **_drawn_order(slot.comparison, self.rng),
+            reserved_at=self.now, shown_at=self.now if shown else None, draw_probability=drawn.probability, **queued,
+        )  # fmt: skip
+
+
+def _keys(keys: Collection[str | uuid.UUID]) -> list[uuid.UUID]:
+    """Those of `keys` that are keys."""
+    found = []
+    for key in keys:
+        with suppress(ValueError):
+            found.append(uuid.UUID(str(key)))
+    return found
+
+
+def _held(slots: list[int], user) -> list[Reservation]:
+    """The reservations of `slots`, the oldest first; a lease that ran out counts as long as nobody took the slot."""
     rows = (
         # From the few slots to their reservations: the person's reservations so far may be many.
         Reservation.objects.filter(slot__in=slots, annotator=user)
-        .select_related("project", *(f"slot__{name}" for name in _WITH_TEXTS))
+        .select_related("project", "slot", *(f"slot__{name}" for name in _OF_SLOT))
         .order_by("reserved_at")
     )
     # Drawn twice by the same person: the last drawing is the one that counts.
@@ -120,39 +209,26 @@ def _keep(reservation: Reservation, user, now: datetime, *, shown: bool) -> bool
     return True
 
 
-def _reserve_free(project, user, held, now, rng, *, shown: bool) -> Reservation | None:
-    for _ in range(ATTEMPTS):
-        slot = _first_free(project, user, held, now)
-        if slot is None:
-            return None
-        queued_at, slot.free_from, slot.holder = slot.free_from, _lease_end(project, now), user
-        # The time read before is the condition: whoever took the slot meanwhile has changed it.
-        taken = Slot.objects.filter(pk=slot.pk, free_from=queued_at).update(free_from=slot.free_from, holder=user)
-        if taken:
-            return Reservation.objects.create(
-                project=project, slot=slot, annotator=user, **_drawn_order(slot.comparison, rng),
-                reserved_at=now, shown_at=now if shown else None, queued_at=queued_at,
-            )  # fmt: skip
-    return None
-
-
-def _first_free(project: Project, user, held: list[Reservation], now: datetime) -> Slot | None:
-    """The free slot that waited longest behind those that `user` has met; before saying "none", all are looked at."""
-    free = for_person(Slot.objects.filter(project=project, free_from__lte=now), user).exclude(
-        comparison__in=[reservation.slot.comparison_id for reservation in held]
-    )
-    met = Reservation.objects.filter(annotator=user, project=project).order_by("-queued_at").values("queued_at")[:1]
-    ordered = free.select_related(*_WITH_TEXTS).order_by("free_from", "id")
+def _free_slot(candidates: list[int], now: datetime) -> Slot | None:
+    """The first of `candidates` that is still free, with its texts; what others are just taking is passed over."""
+    slots = Slot.objects.filter(pk__in=candidates, free_from__lte=now).select_related(*_OF_SLOT)
     if connection.features.has_select_for_update_skip_locked:
-        ordered = ordered.select_for_update(skip_locked=True, of=("self",), no_key=True)
-    start = Coalesce(Subquery(met), Value(_BEFORE_ALL), output_field=DateTimeField())
-    return ordered.filter(free_from__gte=start).first() or ordered.first()
+        slots = slots.select_for_update(skip_locked=True, of=("self",), no_key=True)
+    return slots.order_by("rank", "free_from", "id").first()
 
 
-def for_person(slots: QuerySet[Slot], user) -> QuerySet[Slot]:
-    """Those of `slots` whose comparison `user` has neither judged nor skipped."""
-    same = Q(comparison=OuterRef("comparison"), annotator=user)
-    return slots.filter(~Exists(Judgment.objects.filter(same)), ~Exists(Skip.objects.filter(same)))
+def _slot_for_gold(comparison: int, project: Project, user, lease_end: datetime) -> Slot | None:
+    """A slot of this gold question for `user` alone; None if too many others were given it at the same moment."""
+    last = Slot.objects.filter(comparison=OuterRef("pk")).order_by("-number").values("number")[:1]
+    question = Comparison.objects.select_related(*_OF_COMPARISON).annotate(last=Subquery(last)).get(pk=comparison)
+    first = 0 if question.last is None else question.last + 1
+    for number in range(first, first + ATTEMPTS):
+        # Somebody else may be given the same question at the same moment, and so the same number.
+        with suppress(IntegrityError), transaction.atomic():
+            return Slot.objects.create(
+                project=project, comparison=question, number=number, apart=True, free_from=lease_end, holder=user
+            )
+    return None
 
 
 def _drawn_order(comparison: Comparison, rng: random.Random) -> dict:

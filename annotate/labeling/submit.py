@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate.errors import UserError
+from annotate.labeling import order
 from annotate.labeling.attention import at_submit
 from annotate.labeling.locks import lock_annotator
 from annotate.labeling.queue import give_back, reservation_of
@@ -62,6 +63,7 @@ def submit_judgment(
     )
     if assessments := verdict.assessments(judgment, shown):
         Assessment.objects.bulk_create(assessments)
+    order.judged(reservation.project, comparison)
     gold.check(judgment, now=now)
     return judgment
 
@@ -96,7 +98,7 @@ def _use_up_slot(reservation: Reservation, user, now: datetime) -> Slot | None:
     held = unused.filter(holder=user).first()
     if held and unused.filter(pk=held.pk, holder=user).update(free_from=None):
         return held
-    free = unused.filter(free_from__lte=now).order_by("number")
+    free = unused.filter(free_from__lte=now, apart=False).order_by("number")
     if connection.features.has_select_for_update_skip_locked:
         free = free.select_for_update(skip_locked=True, no_key=True)
     for slot in free:

@@ -11,6 +11,7 @@ from annotate.models.project import GuidelineVersion, Membership, Project
 from annotate.models.round import Round
 from annotate.models.run import Run, RunEvent
 from annotate.models.slot import Reservation, Slot
+from annotate.models.tally import PersonTally, ProjectTally
 from annotate.models.user import User
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "JudgmentVersion",
     "Membership",
     "ModelVersion",
+    "PersonTally",
     "Project",
+    "ProjectTally",
     "Prompt",
     "Reservation",
     "Response",

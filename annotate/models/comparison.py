@@ -77,6 +77,10 @@ class Comparison(models.Model):
     ranking_digest = models.CharField(max_length=64, null=True, unique=True, editable=False)
     group = models.CharField(max_length=200, blank=True)
     judgments_wanted = models.PositiveSmallIntegerField()
+    uncertainty = models.FloatField(
+        null=True, blank=True,
+        help_text="0 to 1: how unsure a reward model is which response is better, 4p(1 - p); null: not asked.",
+    )  # fmt: skip
     round = models.ForeignKey(
         "annotate.Round", null=True, blank=True, on_delete=models.SET_NULL, related_name="comparisons"
     )
@@ -96,6 +100,10 @@ class Comparison(models.Model):
             models.UniqueConstraint(fields=["first", "second"], name="comparison_pair_once"),
             models.CheckConstraint(
                 condition=Q(judgments_wanted__gte=0) & Q(judgments_wanted__lte=50), name="comparison_wants_0_to_50"
+            ),
+            models.CheckConstraint(
+                condition=Q(uncertainty__isnull=True) | Q(uncertainty__gte=0, uncertainty__lte=1),
+                name="comparison_uncertainty_0_to_1",
             ),
         ]
 

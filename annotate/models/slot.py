@@ -12,13 +12,25 @@ class Slot(models.Model):
 
     `free_from` says which. Null: used up by `holder`. In the future: held by `holder` until then. Past: free to take,
     whether it never had a holder, was given back, or its lease ran out, so a crashed browser needs no cleaning up.
-    It is the queue's order as well: what is given back joins the end. Only annotate/labeling writes this table.
+    The queue goes by `rank`, the lowest first, and then by `free_from`: what is given back joins the end of its rank.
+    `spread` is the comparison's place on a circle of circumference 1, from which uniform draws start (see draw.py).
+    A slot that stands `apart` is drawn by nobody and no total counts it: it was made for one person to answer a gold
+    question, or it was withdrawn because fewer judgments are wanted now (it may be what a late submit refers to).
+    Only annotate/labeling writes this table.
     """
 
-    project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="slots")
-    comparison = models.ForeignKey("annotate.Comparison", on_delete=models.CASCADE, related_name="slots")
+    # Composite indexes below begin with these two, so they have none of their own.
+    project = models.ForeignKey(
+        "annotate.Project", on_delete=models.CASCADE, related_name="slots", db_index=False
+    )  # fmt: skip
+    comparison = models.ForeignKey(
+        "annotate.Comparison", on_delete=models.CASCADE, related_name="slots", db_index=False
+    )  # fmt: skip
     number = models.PositiveSmallIntegerField()
     free_from = models.DateTimeField(null=True)
+    rank = models.FloatField(default=0)
+    spread = models.FloatField(default=0)
+    apart = models.BooleanField(default=False)
     holder = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="slots")
 
     class Meta:
@@ -33,7 +45,15 @@ class Slot(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["project", "free_from", "id"], name="slot_queue"),
+            models.Index(
+                fields=["project", "rank", "free_from", "id"],
+                condition=Q(free_from__isnull=False, apart=False), name="slot_queue",
+            ),  # fmt: skip
+            models.Index(
+                fields=["project", "spread"], condition=Q(free_from__isnull=False, apart=False), name="slot_spread"
+            ),
+            # What became free lately, whatever its rank.
+            models.Index(fields=["project", "free_from"], name="slot_freed"),
             # What a person holds now, however much they used up before.
             models.Index(fields=["holder", "project"], condition=Q(free_from__isnull=False), name="slot_held"),
         ]
@@ -59,8 +79,12 @@ class Reservation(models.Model):
     reserved_at = models.DateTimeField()
     # Null while the pair is only reserved ahead, behind the one being read.
     shown_at = models.DateTimeField(null=True)
-    # The slot's `free_from` when it was drawn: how far this person has come in the queue.
-    queued_at = models.DateTimeField()
+    # The slot's `rank` and `free_from` when it was drawn: how far this person has come in the queue. Null for what was
+    # drawn at random or is a gold question: that does not move them.
+    queued_rank = models.FloatField(null=True)
+    queued_at = models.DateTimeField(null=True)
+    # Of all that this person could have got at that moment, the probability with which they got this; null: unknown.
+    draw_probability = models.FloatField(null=True)
     # What the page reported so far, and when: annotate/labeling/attention.py.
     active_seconds = models.FloatField(default=0.0)
     active_at = models.DateTimeField(null=True)
@@ -72,9 +96,16 @@ class Reservation(models.Model):
                 condition=Q(shown_at__isnull=True) | Q(shown_at__gte=F("reserved_at")),
                 name="reservation_shown_after_it_was_made",
             ),
+            models.CheckConstraint(
+                condition=Q(draw_probability__isnull=True) | Q(draw_probability__gt=0, draw_probability__lte=1),
+                name="reservation_draw_probability_0_to_1",
+            ),
         ]
         indexes = [
-            models.Index(fields=["annotator", "project", "queued_at"], name="reservation_progress"),
+            models.Index(
+                fields=["annotator", "project", "reserved_at"],
+                condition=Q(queued_at__isnull=False), name="reservation_progress",
+            ),  # fmt: skip
             models.Index(fields=["slot", "annotator"], name="reservation_of_slot"),
         ]
 

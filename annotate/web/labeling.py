@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from annotate.errors import UserError
 from annotate.labeling import attention
 from annotate.labeling.editing import own_judgments
-from annotate.labeling.progress import QueueState, queue_state
+from annotate.labeling.progress import QueueState, queue_state, reserved_by_others
 from annotate.labeling.queue import renew as renew_reservation
 from annotate.labeling.queue import reserve_next
 from annotate.labeling.submit import skip_comparison, submit_judgment
@@ -101,12 +101,12 @@ def _show_next(request: HttpRequest, project: Project, done: str = "", undo: int
     held_up = held_up_context(project, request.user)
     reservation = None if held_up["standing"].is_held_up else reserve_next(project, request.user)
     state = queue_state(project, request.user)
+    with_others = reserved_by_others(project, request.user) if reservation is None else 0
     guideline = current_guidelines(project)
     context = {
         "reservation": reservation,
         "state": state,
-        "reach": state.judged + state.open_for_me,
-        "waiting": reservation is None and state.reserved_by_others > 0,
+        "with_others": with_others,
         "reasons": Skip.Reason.choices,
         "renew_seconds": max(5, min(RENEW_SECONDS, project.lease_seconds // 3)),
         "guideline": guideline,
@@ -129,7 +129,7 @@ def _show_next(request: HttpRequest, project: Project, done: str = "", undo: int
     context |= {
         "project": project,
         "oob": True,
-        "announcement": f"{done} {_announce(reservation, state)}".strip(),
+        "announcement": f"{done} {_announce(reservation, state, with_others)}".strip(),
         # The panel is sent again only when the text changed under somebody's hands.
         "guidelines_new": bool(reservation and guideline and read and read != str(guideline.number)),
         "guidelines_changed": True,
@@ -144,9 +144,9 @@ def _guideline_news(last: dict | None, guideline) -> dict:
     return {"guidelines_new": bool(guideline) and before != guideline.pk, "guidelines_changed": changed}
 
 
-def _announce(reservation: Reservation | None, state: QueueState) -> str:
+def _announce(reservation: Reservation | None, state: QueueState, with_others: int) -> str:
     if reservation:
         return f"Next comparison. {state.judged} done."
-    if state.reserved_by_others:
+    if with_others:
         return "Nothing free at the moment; this page looks again by itself."
     return "Nothing left to compare."

@@ -1,0 +1,191 @@
+"""The running totals in ProjectTally and PersonTally: triggers keep them, whoever writes the rows they count.
+
+Triggers, because slots, judgments and skips are written by services, in bulk by imports, and deleted by cascades: a total
+that each of these had to think of would be wrong sooner or later. They are dropped before every `migrate` and made anew
+after it, for SQLite forgets a table's triggers when a migration rebuilds it. `recount` compares and puts right.
+"""
+
+from dataclasses import dataclass
+
+from django.db import connections, transaction
+from django.db.models import Count
+
+from annotate.models import Judgment, PersonTally, Project, ProjectTally, Skip, Slot
+
+COUNTS = ("judged", "skipped", "filled")
+
+
+@dataclass(frozen=True)
+class _Trigger:
+    """`sql` is done for each row that `when` holds for; OLD and NEW are the row. An INSERT's reads all of `added`."""
+
+    table: str
+    event: str
+    name: str
+    sql: str
+    when: str = ""
+    # The columns of `added` that an INSERT's statement reads.
+    columns: tuple[str, ...] = ()
+
+
+def _wanted(rows: str) -> str:
+    """`rows` select project_id and n."""
+    return f"""INSERT INTO annotate_projecttally (project_id, wanted)
+        SELECT project_id, n FROM ({rows}) counted WHERE n <> 0
+        ON CONFLICT (project_id) DO UPDATE SET wanted = annotate_projecttally.wanted + excluded.wanted"""
+
+
+def _person(column: str, rows: str) -> str:
+    """`rows` select project_id, user_id and n."""
+    values = ", ".join("n" if name == column else "0" for name in COUNTS)
+    return f"""INSERT INTO annotate_persontally (project_id, user_id, {", ".join(COUNTS)})
+        SELECT project_id, user_id, {values} FROM ({rows}) counted WHERE n <> 0
+        ON CONFLICT (project_id, user_id) DO UPDATE SET {column} = annotate_persontally.{column} + excluded.{column}"""
+
+
+def _filled(row: str) -> str:
+    return f"({row}.free_from IS NULL AND NOT {row}.apart)"
+
+
+def _one_less(column: str, project: str, user: str) -> str:
+    """Only where there is a tally: that of a project which is being deleted may be gone already."""
+    return (
+        f"UPDATE annotate_persontally SET {column} = {column} - 1 WHERE project_id = {project} AND user_id = {user}"
+    )
+
+
+_SLOT = "annotate_slot"
+_TRIGGERS = [
+    _Trigger(
+        _SLOT, "INSERT", "tally_slot_added",
+        _wanted("SELECT project_id, COUNT(*) AS n FROM added WHERE NOT apart GROUP BY project_id"),
+        columns=("project_id", "apart"),
+    ),
+    _Trigger(
+        _SLOT, "INSERT", "tally_slot_added_filled",
+        _person(
+            "filled",
+            f"SELECT project_id, holder_id AS user_id, COUNT(*) AS n FROM added WHERE {_filled('added')} "
+            "GROUP BY project_id, holder_id",
+        ),
+        columns=("project_id", "holder_id", "free_from", "apart"),
+    ),
+    _Trigger(
+        _SLOT, "UPDATE OF free_from, apart", "tally_slot_moved",
+        _wanted("SELECT NEW.project_id AS project_id, CASE WHEN NEW.apart THEN -1 ELSE 1 END AS n"),
+        when="OLD.apart <> NEW.apart",
+    ),
+    _Trigger(
+        _SLOT, "UPDATE OF free_from, apart", "tally_slot_filled",
+        _person("filled", "SELECT NEW.project_id AS project_id, NEW.holder_id AS user_id, 1 AS n"),
+        when=f"{_filled('NEW')} AND NOT {_filled('OLD')}",
+    ),
+    _Trigger(
+        _SLOT, "UPDATE OF free_from, apart", "tally_slot_emptied",
+        _one_less("filled", "OLD.project_id", "OLD.holder_id"), when=f"{_filled('OLD')} AND NOT {_filled('NEW')}",
+    ),
+    _Trigger(
+        _SLOT, "DELETE", "tally_slot_deleted",
+        "UPDATE annotate_projecttally SET wanted = wanted - 1 WHERE project_id = OLD.project_id", when="NOT OLD.apart",
+    ),
+    _Trigger(
+        _SLOT, "DELETE", "tally_slot_deleted_filled", _one_less("filled", "OLD.project_id", "OLD.holder_id"),
+        when=_filled("OLD"),
+    ),
+]  # fmt: skip
+for _table, _column in (("annotate_judgment", "judged"), ("annotate_skip", "skipped")):
+    _TRIGGERS += [
+        _Trigger(
+            _table, "INSERT", f"tally_{_column}",
+            _person(
+                _column,
+                "SELECT c.project_id, added.annotator_id AS user_id, COUNT(*) AS n "
+                "FROM added JOIN annotate_comparison c ON c.id = added.comparison_id "
+                "GROUP BY c.project_id, added.annotator_id",
+            ),
+            columns=("comparison_id", "annotator_id"),
+        ),
+        _Trigger(
+            _table, "DELETE", f"tally_not_{_column}",
+            _one_less(
+                _column, "(SELECT project_id FROM annotate_comparison WHERE id = OLD.comparison_id)", "OLD.annotator_id"
+            ),
+        ),
+    ]  # fmt: skip
+
+
+def install(using: str) -> None:
+    """Makes the triggers, in place of those that are there."""
+    remove(using)
+    connection = connections[using]
+    make = {"sqlite": _on_sqlite, "postgresql": _on_postgresql}[connection.vendor]
+    with connection.cursor() as cursor:
+        for trigger in _TRIGGERS:
+            for statement in make(trigger):
+                cursor.execute(statement)
+
+
+def remove(using: str) -> None:
+    """Drops them where their tables are there."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        tables = set(connection.introspection.table_names(cursor))
+        for trigger in _TRIGGERS:
+            if trigger.table in tables:
+                on_table = f" ON {trigger.table}" if connection.vendor == "postgresql" else ""
+                cursor.execute(f"DROP TRIGGER IF EXISTS {trigger.name}{on_table}")
+
+
+def _on_sqlite(trigger: _Trigger) -> list[str]:
+    """A row at a time: `added` is a table of the one row."""
+    row = ", ".join(f"NEW.{column} AS {column}" for column in trigger.columns)
+    sql = trigger.sql.replace("FROM added", f"FROM (SELECT {row}) added")
+    when = f"WHEN {trigger.when} " if trigger.when else ""
+    return [f"CREATE TRIGGER {trigger.name} AFTER {trigger.event} ON {trigger.table} {when}BEGIN {sql}; END"]
+
+
+def _on_postgresql(trigger: _Trigger) -> list[str]:
+    """An INSERT of many rows writes each total once."""
+    when = f"WHEN ({trigger.when}) " if trigger.when else ""
+    scope = f"FOR EACH ROW {when}"
+    if trigger.event == "INSERT":
+        scope = "REFERENCING NEW TABLE AS added FOR EACH STATEMENT "
+    return [
+        f"CREATE OR REPLACE FUNCTION {trigger.name}() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN {trigger.sql}; RETURN NULL; END $$",
+        f"CREATE TRIGGER {trigger.name} AFTER {trigger.event} ON {trigger.table} {scope}"
+        f"EXECUTE FUNCTION {trigger.name}()",
+    ]
+
+
+@transaction.atomic
+def recount(project: Project) -> list[str]:
+    """Counts the rows of `project` and puts its totals right; says what was wrong, one sentence each."""
+    slots = Slot.objects.filter(project=project, apart=False)
+    wrong = []
+    tally, _ = ProjectTally.objects.get_or_create(project=project)
+    if tally.wanted != (wanted := slots.count()):
+        wrong.append(f"{project.slug}: {tally.wanted} judgments wanted were counted, there are {wanted}.")
+        ProjectTally.objects.filter(pk=tally.pk).update(wanted=wanted)
+    counted = {
+        "judged": _by_person(Judgment.objects.filter(comparison__project=project), "annotator"),
+        "skipped": _by_person(Skip.objects.filter(comparison__project=project), "annotator"),
+        "filled": _by_person(slots.filter(free_from__isnull=True), "holder"),
+    }
+    tallies = {tally.user_id: tally for tally in PersonTally.objects.filter(project=project).select_related("user")}
+    for user in set(tallies).union(*counted.values()):
+        right = {name: counted[name].get(user, 0) for name in COUNTS}
+        tally = tallies.get(user)
+        if any(right[name] != (getattr(tally, name) if tally else 0) for name in COUNTS):
+            wrong.append(f"{project.slug}: the totals of {tally.user if tally else f'person {user}'} were wrong.")
+            PersonTally.objects.update_or_create(project=project, user_id=user, defaults=right)
+    return wrong
+
+
+def _by_person(rows, field: str) -> dict[int, int]:
+    return dict(rows.order_by().values_list(field).annotate(Count("pk")))
+
+
+def forget_looked_through(project: Project) -> None:
+    """Something old became open, or may have: everybody looks through everything once more before "nothing"."""
+    PersonTally.objects.filter(project=project, looked_through_at__isnull=False).update(looked_through_at=None)

@@ -1,0 +1,64 @@
+"""The ranks of slots: made anew when a comparison is judged and when the project's policy changes."""
+
+from collections.abc import Sequence
+
+from django.db import connection, transaction
+from django.db.models import Count, F, Q
+
+from annotate.labeling.comparisons import batches
+from annotate.labeling.counters import forget_looked_through
+from annotate.labeling.policies import RANKS, Known
+from annotate.models import Comparison, Project, Slot
+from annotate.models.project import QueuePolicy
+
+# Under these a judgment changes the order.
+_MOVED_BY_JUDGMENTS = {QueuePolicy.BREADTH, QueuePolicy.UNCERTAINTY}
+
+
+def judged(project: Project, comparison: Comparison) -> None:
+    """After a judgment: the comparison's other slots take their new place. Call it in the judgment's transaction."""
+    if project.queue_policy in _MOVED_BY_JUDGMENTS and comparison.judgments_wanted > 1:
+        _rank(project, [comparison.pk])
+
+
+@transaction.atomic
+def reorder(project: Project) -> None:
+    """After a change of policy: every slot that is not used up takes its new place."""
+    if project.queue_policy == QueuePolicy.OLDEST:
+        Slot.objects.filter(project=project, free_from__isnull=False).exclude(rank=0).update(rank=0)
+    else:
+        waiting = Comparison.objects.filter(project=project, slots__free_from__isnull=False, slots__apart=False)
+        for batch in batches(waiting.distinct().order_by("pk").values_list("pk", flat=True)):
+            _rank(project, batch)
+    forget_looked_through(project)
+
+
+def known_of(comparisons: Sequence[int]) -> dict[int, Known]:
+    """What is known about each comparison, by its primary key."""
+    rows = (
+        Comparison.objects.filter(pk__in=comparisons)
+        .order_by()
+        .values_list("pk", "round__number", "uncertainty")
+        .annotate(
+            Count("judgments", filter=Q(judgments__winner=F("first"))),
+            Count("judgments", filter=Q(judgments__winner=F("second"))),
+            Count("judgments", filter=Q(judgments__winner__isnull=True)),
+        )
+    )
+    return {
+        pk: Known(first, second, equal, round=number or 0, uncertainty=uncertainty)
+        for pk, number, uncertainty, first, second, equal in rows
+    }
+
+
+def _rank(project: Project, comparisons: Sequence[int]) -> None:
+    rank = RANKS[project.queue_policy]
+    of_rank: dict[float, list[int]] = {}
+    for pk, known in known_of(comparisons).items():
+        of_rank.setdefault(rank(known), []).append(pk)
+    for value, found in of_rank.items():
+        slots = Slot.objects.filter(comparison__in=found, free_from__isnull=False)
+        if connection.features.has_select_for_update_skip_locked:
+            # A slot that somebody is just taking or using up is left alone, so that no two wait for each other.
+            slots = Slot.objects.filter(pk__in=slots.select_for_update(skip_locked=True, no_key=True).values("pk"))
+        slots.update(rank=value)

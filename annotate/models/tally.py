@@ -1,0 +1,37 @@
+"""Running totals, so that no page counts rows. The database's triggers keep them (annotate/labeling/counters.py)."""
+
+from django.conf import settings
+from django.db import models
+
+
+class ProjectTally(models.Model):
+    """How many judgments a project wants: its slots without those that stand apart."""
+
+    project = models.OneToOneField("annotate.Project", primary_key=True, on_delete=models.CASCADE, related_name="tally")
+    wanted = models.BigIntegerField(default=0)
+
+    def __str__(self):
+        return f"{self.project}: {self.wanted} wanted"
+
+
+class PersonTally(models.Model):
+    """How far a person has come in a project; it stays when they leave, for what they judged does too.
+
+    `judged` and `skipped` count comparisons, gold questions too: a total that stands still would give them away.
+    `filled` are slots they used up, without those apart. The sum of it over a project's people is what the project has
+    done: kept by person, so that no two of them write one row.
+    """
+
+    project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="tallies", db_index=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="tallies")
+    judged = models.BigIntegerField(default=0)
+    skipped = models.BigIntegerField(default=0)
+    filled = models.BigIntegerField(default=0)
+    # Nothing that was free at this time is for this person: what they have judged stays judged.
+    looked_through_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "user"], name="tally_one_a_person")]
+
+    def __str__(self):
+        return f"{self.user} in {self.project}: {self.judged} judged"
