@@ -118,7 +118,9 @@ def add_comparisons(
     project: Project, pairs: Sequence[NewPair], *, wanted: int | None = None, round: Round | None = None
 ) -> Added[Comparison]:
     """Pairs of different responses to one prompt, with `wanted` slots each: the pair's own number, or the one given
-    here, or the project's. A pair that is there already keeps its slots and what people judged. Raises ValueError for responses of two prompts.
+    here, or the project's. A pair that is there already keeps its slots and what people judged.
+
+    Raises ValueError for responses of two prompts.
     """
     lock_project(project)
     wanted = project.judgments_wanted if wanted is None else wanted
@@ -195,8 +197,8 @@ def ranking_of(responses: Iterable[Response], group: str = "") -> NewRanking | N
 def set_judgments_wanted(comparison: Comparison, wanted: int) -> None:
     """From now on `wanted` different people judge this comparison, 0 to 50, whatever the project's number is.
 
-    More: slots that were withdrawn come back, then new ones are added. Fewer: free slots are withdrawn first, then those
-    that somebody holds, whose judgment is kept but fills no slot that counts. What is judged stays judged.
+    More: slots that were withdrawn come back, then new ones are added. Fewer: free slots are withdrawn first, then
+    those that somebody holds, whose judgment is kept but fills no slot that counts. What is judged stays judged.
     """
     if not isinstance(wanted, int) or not 0 <= wanted <= MOST_WANTED:
         raise UserError(f"A comparison wants 0 to {MOST_WANTED} judgments.", field="wanted")

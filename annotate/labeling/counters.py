@@ -1,8 +1,8 @@
 """The running totals in ProjectTally and PersonTally: triggers keep them, whoever writes the rows they count.
 
-Triggers, because slots, judgments and skips are written by services, in bulk by imports, and deleted by cascades: a total
-that each of these had to think of would be wrong sooner or later. They are dropped before every `migrate` and made anew
-after it, for SQLite forgets a table's triggers when a migration rebuilds it. `recount` compares and puts right.
+Triggers, because slots, judgments and skips are written by services, in bulk by imports, and deleted by cascades: a
+total that each of these had to think of would be wrong sooner or later. They are dropped before every `migrate` and
+made anew after it, for SQLite forgets a table's triggers when a migration rebuilds it. `recount` puts totals right.
 """
 
 from dataclasses import dataclass

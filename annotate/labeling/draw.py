@@ -23,7 +23,11 @@ CANDIDATES = 8
 # A slot that was written at this distance from the moment it could be read is still found by `freed_since`.
 LATE = timedelta(minutes=1)
 
-_IN_QUEUE = "s.project_id = %(project)s AND s.free_from IS NOT NULL AND NOT s.apart AND s.free_from <= %(now)s"
+# COALESCE and plus keep planners without statistics from an index that begins with what they wrap.
+_IN_QUEUE = (
+    "s.project_id = %(project)s AND s.free_from IS NOT NULL AND NOT s.apart "
+    "AND COALESCE(s.free_from, s.free_from) <= %(now)s"
+)
 _NOT_MET = """NOT EXISTS (SELECT 1 FROM annotate_judgment j
                     WHERE j.comparison_id = {0}.comparison_id AND j.annotator_id = %(user)s)
     AND NOT EXISTS (SELECT 1 FROM annotate_skip k
@@ -38,7 +42,7 @@ _HELD = """held AS MATERIALIZED (
         WHERE r.slot_id = s.id AND r.annotator_id = %(user)s AND r.key IN ({keys})
     ) AS on_screen
     FROM annotate_slot s
-    WHERE s.holder_id = %(user)s AND s.project_id = %(project)s AND s.free_from IS NOT NULL
+    WHERE s.holder_id = %(user)s AND +s.project_id = %(project)s AND s.free_from IS NOT NULL
 )"""
 # Where something is held that is not on the screen, it comes first, and nothing is looked for.
 _LOOKING = "NOT EXISTS (SELECT 1 FROM held WHERE NOT on_screen)"
@@ -75,7 +79,8 @@ _PICK_FROM_ALL = f"""pick AS MATERIALIZED (
 _PICK_OF_SLOT = "pick AS MATERIALIZED (SELECT id, spread FROM annotate_slot WHERE id = %(slot)s)"
 _FREED = f"""freed AS MATERIALIZED (
     SELECT MIN(s.id) AS id, s.spread, MIN(s.rank) AS rank, MIN(s.free_from) AS free_from FROM annotate_slot s
-    WHERE {_FOR_ME} AND {_LOOKING} AND s.free_from > %(since)s GROUP BY s.spread ORDER BY s.spread LIMIT {WINDOW + 1}
+    WHERE {_FOR_ME.replace("s.project_id", "+s.project_id")} AND {_LOOKING} AND s.free_from > %(since)s
+    GROUP BY s.spread ORDER BY s.spread LIMIT {WINDOW + 1}
 ),
 pick AS MATERIALIZED (
     SELECT id, spread FROM freed ORDER BY rank, free_from, id LIMIT {CANDIDATES}

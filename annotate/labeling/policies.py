@@ -11,7 +11,8 @@ with P(i) may be weighted by 1/P(i): then f(i)/P(i) has as expectation the sum o
 (Horvitz & Thompson 1952), as long as s > 0.
 
 How uniform U is. Every comparison has a place on a circle of circumference 1, the fractional part of its number times
-the golden ratio (Knuth, The Art of Computer Programming 3, section 6.4): the places of n comparisons lie evenly. A draw turns to a uniformly random place, takes the next `WINDOW` open comparisons from there, and picks one of them uniformly.
+the golden ratio (Knuth, The Art of Computer Programming 3, section 6.4): the places of n comparisons lie evenly. A draw
+turns to a uniformly random place, takes the next `WINDOW` open comparisons from there, and picks one of them uniformly.
 So U(i) = (distance from i back to the WINDOW-th open comparison before it) / WINDOW, which is 1/n where n ≤
 WINDOW are open, within a few percent of 1/n while most are open, and where the rest is scattered at random of relative
 standard deviation 1/√WINDOW, a quarter. The stored probability is U itself, not 1/n.
@@ -116,7 +117,7 @@ class Open:
 
 @dataclass(frozen=True)
 class Drawn:
-    """`gold` is a gold question's comparison, else `item` a slot. `by_policy`: its place in the queue is the person's."""
+    """`gold` is a gold question's comparison, else `item` an open one. `by_policy`: they have come as far as it."""
 
     probability: float
     item: Item | None = None
@@ -134,7 +135,9 @@ class Lot:
 
     @classmethod
     def throw(cls, rng: random.Random, *, gold_share: float, random_share: float) -> "Lot":
-        return cls(rng.random() < gold_share, rng.random() < random_share, rng.random())
+        gold = gold_share > 0 and rng.random() < gold_share
+        at_random = random_share > 0 and rng.random() < random_share
+        return cls(gold, at_random, rng.random() if at_random else 0.0)
 
 
 def draw(lot: Lot, found: Open, rng: random.Random, *, gold_share: float, random_share: float) -> Drawn | None:
@@ -163,7 +166,7 @@ def by_policy_probability(uniform: float, found: Open, *, gold_share: float, ran
 
 
 def uniform_probability(item: Item, around: Neighbours) -> float:
-    """U(item). `around` is the place where the draw began, or that of `item`: either way the WINDOW before it are there."""
+    """U(item). `around` is the place where the draw began, or that of `item`: the WINDOW before it are there."""
     known = (*around.before, *around.after, *around.lowest, *around.highest)
     others = {other.spread for other in known} - {item.spread}
     if len(others) < WINDOW:

@@ -1,8 +1,8 @@
 """The queue: which pair a person judges next, and for how long it is theirs.
 
-A slot is taken by one conditional UPDATE whose row count is checked. What there is to take is found by draw.py, which of
-it a person gets is decided by policies.py. None of it grows with the number of comparisons or with what the person has
-judged: totals are kept (counters.py), and who has looked through everything only looks at what became free since.
+A slot is taken by one conditional UPDATE whose row count is checked. What there is to take is found by draw.py, which
+of it a person gets is decided by policies.py. None of it grows with the number of comparisons or with what the person
+has judged: totals are kept (counters.py), and who has looked through everything looks at what became free since.
 """
 
 import random
@@ -127,9 +127,9 @@ class _Draw:
         )  # fmt: skip
         if self.qualifying:
             return self.search.gold_only()
-        if self.looked_through_at and self.now - self.looked_through_at < BELIEVED:
-            if found := self.search.freed_since(self.looked_through_at):
-                return found
+        believed = self.looked_through_at and self.now - self.looked_through_at < BELIEVED
+        if believed and (found := self.search.freed_since(self.looked_through_at)):
+            return found
         found = self.search.in_queue()
         if found.open.pick is None and not found.held:
             found = self.search.in_all()

@@ -19,19 +19,21 @@ class Slot(models.Model):
     Only annotate/labeling writes this table.
     """
 
-    # Composite indexes below begin with these two, so they have none of their own.
+    # The composite indexes below serve these, so they have none of their own.
     project = models.ForeignKey(
         "annotate.Project", on_delete=models.CASCADE, related_name="slots", db_index=False
-    )  # fmt: skip
+    )
     comparison = models.ForeignKey(
         "annotate.Comparison", on_delete=models.CASCADE, related_name="slots", db_index=False
-    )  # fmt: skip
+    )
     number = models.PositiveSmallIntegerField()
     free_from = models.DateTimeField(null=True)
     rank = models.FloatField(default=0)
     spread = models.FloatField(default=0)
     apart = models.BooleanField(default=False)
-    holder = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="slots")
+    holder = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="slots", db_index=False
+    )
 
     class Meta:
         ordering = ["id"]
@@ -48,12 +50,12 @@ class Slot(models.Model):
             models.Index(
                 fields=["project", "rank", "free_from", "id"],
                 condition=Q(free_from__isnull=False, apart=False), name="slot_queue",
-            ),  # fmt: skip
+            ),
             models.Index(
                 fields=["project", "spread"], condition=Q(free_from__isnull=False, apart=False), name="slot_spread"
             ),
-            # What became free lately, whatever its rank.
-            models.Index(fields=["project", "free_from"], name="slot_freed"),
+            # What became free lately and what is held: few, in all projects.
+            models.Index(fields=["free_from"], condition=Q(free_from__isnull=False), name="slot_freed"),
             # What a person holds now, however much they used up before.
             models.Index(fields=["holder", "project"], condition=Q(free_from__isnull=False), name="slot_held"),
         ]
@@ -105,7 +107,7 @@ class Reservation(models.Model):
             models.Index(
                 fields=["annotator", "project", "reserved_at"],
                 condition=Q(queued_at__isnull=False), name="reservation_progress",
-            ),  # fmt: skip
+            ),
             models.Index(fields=["slot", "annotator"], name="reservation_of_slot"),
         ]
 

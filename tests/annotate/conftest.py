@@ -5,6 +5,7 @@ import pytest
 from annotate.labeling.comparisons import NewResponse, add_comparisons, add_prompts, add_responses, pairs_of
 from annotate.models import Membership, Project, User
 from annotate.projects import create_project
+from tests.queue import in_order
 
 
 @pytest.fixture
@@ -14,7 +15,8 @@ def admin(db):
 
 @pytest.fixture
 def project(admin) -> Project:
-    return create_project(admin, name="Kind answers", slug="kind")
+    project = create_project(admin, name="Kind answers", slug="kind")
+    return in_order(project)
 
 
 @pytest.fixture

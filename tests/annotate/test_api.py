@@ -42,7 +42,7 @@ def test_a_whole_session_of_labeling(api, ada, pairs):
     answer = client.post("next/").json()
     assert set(answer["pair"]) == {"key", "prompt", "a", "b", "lease_until"}
     assert answer["pair"]["prompt"] == [{"role": "user", "content": "Question 0"}]
-    assert answer["state"]["open_for_me"] == 2
+    assert answer["state"]["total_wanted"] == 2
     key = answer["pair"]["key"]
     ahead = client.post("next/", {"exclude": [key]}, format="json").json()["pair"]
     assert ahead["key"] != key

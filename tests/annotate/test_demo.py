@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from annotate.access import can
 from annotate.demo.accounts import ACCOUNTS_FILE, ensure_accounts
 from annotate.demo.project import STARTER
-from annotate.labeling.progress import queue_state
+from annotate.labeling.progress import open_for
 from annotate.models import Comparison, Judgment, ModelVersion, Project, Run, User
 from annotate.runs import follow
 from annotate.runs.directory import run_directory
@@ -62,7 +62,7 @@ def test_the_demo_project_is_loaded_once(accounts_file):
     assert project.prompts.filter(in_pool=True).exists()
     assert project.guideline_versions.exists()
     annotator, researcher = User.objects.get(username="annotator"), User.objects.get(username="researcher")
-    assert queue_state(project, annotator).open_for_me == 39
+    assert open_for(project, annotator) == 39
     assert can(annotator, project, "annotator") and not can(annotator, project, "researcher")
     assert can(researcher, project, "researcher") and not can(researcher, project, "admin")
 

@@ -16,7 +16,7 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from annotate.labeling.progress import queue_state
+from annotate.labeling.progress import open_for, queue_state, reserved_by_others
 from annotate.labeling.queue import reserve_next
 from annotate.labeling.submit import skip_comparison, submit_judgment
 from annotate.models import Judgment, Reservation, Slot
@@ -51,8 +51,7 @@ def work(project, user, seed: int) -> Counter:
 
 
 def something_is_left(project, user) -> bool:
-    state = queue_state(project, user)
-    return bool(state.open_for_me or state.reserved_by_others)
+    return bool(open_for(project, user) or reserved_by_others(project, user))
 
 
 def submit_twice(user, key) -> None:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from annotate.labeling.comparisons import NewResponse, add_comparisons, add_prompts, add_responses, pairs_of
 from annotate.models import Comparison, GuidelineVersion, Judgment, Membership, Project, Reservation, User
 from annotate.projects import create_project
+from tests.queue import in_order
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Habit:
 def project(db) -> Project:
     staff = User.objects.create_user("root", is_staff=True)
     project = create_project(staff, name="Careful answers", slug="careful", judgments_wanted=1)
+    in_order(project)
     for role in Membership.Role.values:
         Membership.objects.create(project=project, user=User.objects.create_user(role), role=role)
     User.objects.create_user("outsider")

@@ -8,6 +8,7 @@ from django.test import Client
 from annotate.labeling.comparisons import NewResponse, add_comparisons, add_prompts, add_responses, pairs_of
 from annotate.models import Membership, Project, User
 from annotate.projects import create_project
+from tests.queue import in_order
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -22,6 +23,7 @@ GENERATORS = ("secret-policy-one", "secret-policy-two")
 def project(db) -> Project:
     staff = User.objects.create_user("root", is_staff=True)
     project = create_project(staff, name="Kind answers", slug="kind")
+    in_order(project)
     for name in Membership.Role.values:
         user = User.objects.create_user(name, password="correct-horse")
         Membership.objects.create(project=project, user=user, role=name)

@@ -1,4 +1,4 @@
-"""`manage.py recount [PROJECT…]`: compares the running totals of the queue with its rows, and puts right what is wrong."""
+"""`manage.py recount [PROJECT…]`: compares the queue's running totals with its rows, and puts them right."""
 
 from django.core.management.base import BaseCommand, CommandError
 
