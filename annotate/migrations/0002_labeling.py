@@ -93,6 +93,23 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name='PersonTally',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('judged', models.BigIntegerField(default=0)),
+                ('skipped', models.BigIntegerField(default=0)),
+                ('filled', models.BigIntegerField(default=0)),
+                ('looked_through_at', models.DateTimeField(null=True)),
+            ],
+        ),
+        migrations.CreateModel(
+            name='ProjectTally',
+            fields=[
+                ('project', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='tally', serialize=False, to='annotate.project')),
+                ('wanted', models.BigIntegerField(default=0)),
+            ],
+        ),
+        migrations.CreateModel(
             name='Writing',
             fields=[
                 ('key', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
@@ -119,6 +136,14 @@ class Migration(migrations.Migration):
             model_name='judgment',
             name='judgment_winner_follows_rating',
         ),
+        migrations.RemoveIndex(
+            model_name='reservation',
+            name='reservation_progress',
+        ),
+        migrations.RemoveIndex(
+            model_name='slot',
+            name='slot_queue',
+        ),
         migrations.AddField(
             model_name='comparison',
             name='kind',
@@ -128,6 +153,11 @@ class Migration(migrations.Migration):
             model_name='comparison',
             name='ranking_digest',
             field=models.CharField(editable=False, max_length=64, null=True, unique=True),
+        ),
+        migrations.AddField(
+            model_name='comparison',
+            name='uncertainty',
+            field=models.FloatField(blank=True, help_text='0 to 1: how unsure a reward model is which response is better, 4p(1 - p); null: not asked.', null=True),
         ),
         migrations.AddField(
             model_name='demonstration',
@@ -351,13 +381,38 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='reservation',
+            name='draw_probability',
+            field=models.FloatField(null=True),
+        ),
+        migrations.AddField(
+            model_name='reservation',
             name='order',
             field=models.CharField(blank=True, max_length=9),
+        ),
+        migrations.AddField(
+            model_name='reservation',
+            name='queued_rank',
+            field=models.FloatField(null=True),
         ),
         migrations.AddField(
             model_name='round',
             name='rankings',
             field=models.BooleanField(default=False, help_text='Four or more answers are ranked at once, not in pairs.'),
+        ),
+        migrations.AddField(
+            model_name='slot',
+            name='apart',
+            field=models.BooleanField(default=False),
+        ),
+        migrations.AddField(
+            model_name='slot',
+            name='rank',
+            field=models.FloatField(default=0),
+        ),
+        migrations.AddField(
+            model_name='slot',
+            name='spread',
+            field=models.FloatField(default=0),
         ),
         migrations.AddField(
             model_name='user',
@@ -394,9 +449,49 @@ class Migration(migrations.Migration):
             name='right',
             field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='annotate.response'),
         ),
+        migrations.AlterField(
+            model_name='reservation',
+            name='queued_at',
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AlterField(
+            model_name='slot',
+            name='comparison',
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='slots', to='annotate.comparison'),
+        ),
+        migrations.AlterField(
+            model_name='slot',
+            name='holder',
+            field=models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='slots', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AlterField(
+            model_name='slot',
+            name='project',
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='slots', to='annotate.project'),
+        ),
+        migrations.AddIndex(
+            model_name='reservation',
+            index=models.Index(condition=models.Q(('queued_at__isnull', False)), fields=['annotator', 'project', 'reserved_at'], name='reservation_progress'),
+        ),
+        migrations.AddIndex(
+            model_name='slot',
+            index=models.Index(condition=models.Q(('apart', False), ('free_from__isnull', False)), fields=['project', 'rank', 'free_from', 'id'], name='slot_queue'),
+        ),
+        migrations.AddIndex(
+            model_name='slot',
+            index=models.Index(condition=models.Q(('apart', False), ('free_from__isnull', False)), fields=['project', 'spread'], name='slot_spread'),
+        ),
+        migrations.AddIndex(
+            model_name='slot',
+            index=models.Index(condition=models.Q(('free_from__isnull', False)), fields=['free_from'], name='slot_freed'),
+        ),
         migrations.AddConstraint(
             model_name='comparison',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('first__isnull', False), ('kind', 'pair'), ('ranking_digest__isnull', True), ('second__isnull', False)), models.Q(('first__isnull', True), ('kind', 'ranking'), ('ranking_digest__isnull', False), ('second__isnull', True)), _connector='OR'), name='comparison_is_a_pair_or_a_ranking'),
+        ),
+        migrations.AddConstraint(
+            model_name='comparison',
+            constraint=models.CheckConstraint(condition=models.Q(('uncertainty__isnull', True), models.Q(('uncertainty__gte', 0), ('uncertainty__lte', 1)), _connector='OR'), name='comparison_uncertainty_0_to_1'),
         ),
         migrations.AddConstraint(
             model_name='judgment',
@@ -461,6 +556,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='project',
             constraint=models.CheckConstraint(condition=models.Q(('gold_share__gte', 0), ('gold_share__lte', 0.5)), name='project_gold_share_0_to_half'),
+        ),
+        migrations.AddConstraint(
+            model_name='reservation',
+            constraint=models.CheckConstraint(condition=models.Q(('draw_probability__isnull', True), models.Q(('draw_probability__gt', 0), ('draw_probability__lte', 1)), _connector='OR'), name='reservation_draw_probability_0_to_1'),
         ),
         migrations.AddConstraint(
             model_name='round',
@@ -535,6 +634,16 @@ class Migration(migrations.Migration):
             model_name='judgmentversion',
             name='judgment',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='earlier_versions', to='annotate.judgment'),
+        ),
+        migrations.AddField(
+            model_name='persontally',
+            name='project',
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='tallies', to='annotate.project'),
+        ),
+        migrations.AddField(
+            model_name='persontally',
+            name='user',
+            field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tallies', to=settings.AUTH_USER_MODEL),
         ),
         migrations.AddField(
             model_name='writing',
@@ -651,6 +760,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='judgmentversion',
             constraint=models.CheckConstraint(condition=models.Q(('number__gte', 1)), name='judgment_version_from_1'),
+        ),
+        migrations.AddConstraint(
+            model_name='persontally',
+            constraint=models.UniqueConstraint(fields=('project', 'user'), name='tally_one_a_person'),
         ),
         migrations.AddIndex(
             model_name='writing',

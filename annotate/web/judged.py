@@ -72,7 +72,6 @@ def edit(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
         "submit_url": reverse("label_edit", args=[project.slug, pk]),
         "guideline": current_guidelines(project),
         "state": state,
-        "reach": state.judged + state.open_for_me,
     }
     return page(request, "label/page.html", project, **context)
 

@@ -18,8 +18,8 @@ URL = "/p/kind/label/"
 
 # Session, person, project, role; standing; the reservation (7, of which 2 are its savepoint); progress (4);
 # guidelines (2).
-QUERIES_OF_A_PAGE = 16
-QUERIES_OF_A_SUBMIT = 28
+QUERIES_OF_A_PAGE = 14
+QUERIES_OF_A_SUBMIT = 25
 
 
 def key_of(html: str) -> str:
@@ -94,7 +94,7 @@ def test_a_submit_stores_the_judgment_and_answers_with_the_next_pair(browser, pa
     assert "<html" not in html, "the answer is a part of the page, not a page"
     assert '<div id="queue-progress" class="queue-progress" hx-swap-oob="true">' in html
     assert re.search(r'id="announcer" hx-swap-oob="innerHTML">Saved\. Next comparison\. 1 done\.', html)
-    assert "<strong>1</strong> of 2 compared" in html
+    assert "<strong>1</strong> by you" in html and "1 of 2 judgments" in html
 
 
 def test_without_javascript_a_submit_redirects_to_the_next_pair(browser, pairs):
