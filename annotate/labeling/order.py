@@ -40,9 +40,9 @@ def known_of(comparisons: Sequence[int]) -> dict[int, Known]:
         .order_by()
         .values_list("pk", "round__number", "uncertainty")
         .annotate(
-            Count("judgments", filter=Q(judgments__winner=F("first"))),
-            Count("judgments", filter=Q(judgments__winner=F("second"))),
-            Count("judgments", filter=Q(judgments__winner__isnull=True)),
+            for_first=Count("judgments", filter=Q(judgments__winner=F("first"))),
+            for_second=Count("judgments", filter=Q(judgments__winner=F("second"))),
+            for_neither=Count("judgments", filter=Q(judgments__winner__isnull=True)),
         )
     )
     return {
