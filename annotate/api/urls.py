@@ -3,7 +3,7 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
-from annotate.api import data, demonstrations, labeling, projects, runs
+from annotate.api import data, demonstrations, labeling, projects, quality, runs
 
 _project = [
     path("", projects.Project.as_view()),
@@ -24,6 +24,15 @@ _project = [
     path("demonstrations/<int:pk>/accept/", demonstrations.Accept.as_view()),
     path("demonstrations/<int:pk>/return/", demonstrations.Return.as_view()),
     path("demonstrations/<int:pk>/revise/", demonstrations.Revise.as_view()),
+    path("standing/", quality.OwnStanding.as_view()),
+    path("standings/", quality.Standings.as_view()),
+    path("standings/<str:username>/", quality.MemberStanding.as_view()),
+    path("gold/", quality.Gold.as_view()),
+    path("gold/<int:pk>/", quality.GoldDetail.as_view()),
+    path("splits/", quality.Splits.as_view()),
+    path("splits/<int:pk>/", quality.Adjudicate.as_view()),
+    path("progress/", quality.Progress.as_view()),
+    path("progress/mine/", quality.OwnProgress.as_view()),
     path("imports/", data.Imports.as_view()),
     path("datasets/", data.Datasets.as_view()),
     path("datasets/<int:pk>/", data.Dataset.as_view()),

@@ -12,7 +12,7 @@ OPEN, QUALIFYING, PAUSED, GUIDELINES_CHANGED = "open", "qualifying", "paused", "
 _PAUSES = {
     Membership.Pause.TEST: _(
         "Thank you for taking the test. This time it did not reach the mark, which happens to careful people too. "
-        "Your answers and the explanations are below; an admin of the project can give you another try."
+        "Your answers and the explanations are under “My progress”; an admin of the project can give you another try."
     ),
     Membership.Pause.GOLD: _(
         "Some of your last answers differ from ones that are known, so we paused here to look at them together. "

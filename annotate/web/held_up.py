@@ -1,4 +1,4 @@
-"""What the labeling page shows in place of a pair: changed guidelines to acknowledge, a pause, the test's result."""
+"""What the labeling page shows about a person's standing: changed guidelines to acknowledge, a pause, the test."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -6,9 +6,10 @@ from django.views.decorators.http import require_POST
 
 from annotate.errors import UserError
 from annotate.labeling.admission import acknowledge_guidelines
-from annotate.labeling.standing import GUIDELINES_CHANGED, standing_of
+from annotate.labeling.standing import GUIDELINES_CHANGED, PAUSED, QUALIFYING, standing_of
 from annotate.models import GuidelineVersion, Judgment, Membership, Project
 from annotate.projects import current_guidelines
+from annotate.quality.gold import questions_ahead, test_record
 from annotate.web.common import ANNOTATOR, project_view
 from annotate.web.word_diff import word_diff
 
@@ -25,6 +26,12 @@ def held_up_context(project: Project, user) -> dict:
             "known_guideline": known,
             "changes": word_diff(known.text, newest.text) if known else None,
         }
+    elif where.state == QUALIFYING:
+        answered = test_record(project, membership).answered
+        asked = min(project.qualification_questions, answered + questions_ahead(project, user.pk))
+        context |= {"test_question": answered + 1, "test_questions": asked}
+    elif where.state == PAUSED:
+        context["failed_test"] = membership.pause_reason == Membership.Pause.TEST
     return context
 
 

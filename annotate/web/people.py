@@ -7,10 +7,14 @@ from django.contrib import messages
 from django.db.models import Count, Max, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.utils.translation import gettext as _
 
 from annotate.errors import UserError
+from annotate.labeling.admission import lift_pause, pause, qualify
+from annotate.labeling.standing import standing_of
 from annotate.models import Membership, Project, User
 from annotate.projects import add_member, create_account, remove_member, set_reviewer
+from annotate.quality.gold import questions_ahead
 from annotate.web.common import ADMIN, page, project_view
 from annotate.web.forms import add_user_error
 
@@ -54,6 +58,10 @@ def people(request: HttpRequest, project: Project) -> HttpResponse:
         )
         .order_by("role", "user__username")
     )
+    for member in members:
+        member.project, member.standing = project, standing_of(project, member)
+        if member.pause_reason == Membership.Pause.TEST:
+            member.questions_ahead = questions_ahead(project, member.user_id)
     return page(
         request, "people/index.html", project, members=members, form=form, roles=Membership.Role.choices, **made
     )
@@ -73,7 +81,9 @@ def _add(request: HttpRequest, project: Project, form: PersonForm) -> dict:
 
 def _change(request: HttpRequest, project: Project) -> None:
     name, role = request.POST.get("username", ""), request.POST.get("role", "")
-    if request.POST.get("do") == "remove":
+    if do := _STANDING.get(request.POST.get("do", "")):
+        do(request, project, get_object_or_404(User, username=name))
+    elif request.POST.get("do") == "remove":
         remove_member(project, get_object_or_404(User, username=name), user=request.user)
         messages.success(request, f"{name} no longer belongs to this project.")
     else:
@@ -81,3 +91,21 @@ def _change(request: HttpRequest, project: Project) -> None:
         if project.writing:
             set_reviewer(project, name, "reviews" in request.POST, user=request.user)
         messages.success(request, f"{name} is now {role} here.")
+
+
+def _pause(request: HttpRequest, project: Project, person: User) -> None:
+    pause(project, person, user=request.user, note=request.POST.get("note", ""))
+    messages.success(request, _("%(name)s is paused.") % {"name": person.username})
+
+
+def _lift(request: HttpRequest, project: Project, person: User) -> None:
+    lift_pause(project, person, user=request.user)
+    messages.success(request, _("%(name)s may go on.") % {"name": person.username})
+
+
+def _qualify(request: HttpRequest, project: Project, person: User) -> None:
+    qualify(project, person, user=request.user)
+    messages.success(request, _("%(name)s is in, without the test.") % {"name": person.username})
+
+
+_STANDING = {"pause": _pause, "lift": _lift, "qualify": _qualify}
