@@ -160,8 +160,8 @@ def throughput(options) -> None:
         [
             sys.executable, str(ROOT / "benchmarks" / "training_throughput.py"), "--device", options.device,
             "--shape", options.shape, "--rows", str(options.rows), "--rounds", str(options.rounds),
-            "--tokens-per-batch", str(options.tokens_per_batch), "--tuned-at-once", "16", "--made-up",
-            "--against", "tuned,shipped" if has_trl else "",
+            "--tokens-per-batch", str(options.tokens_per_batch), "--made-up",
+            "--against", "bf16/8,bf16/16,bf16/32" if has_trl else "",
         ],
         check=True,
     )  # fmt: skip

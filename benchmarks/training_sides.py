@@ -52,7 +52,7 @@ def ours(recipe: str, folder: Path, *, device: str, tokens_per_batch: str, preci
     return end["time"] - begin["time"]
 
 
-def trl(recipe: str, folder: Path, *, device: str, at_once: str, precision: str, precompute: str = "") -> float:
+def trl(recipe: str, folder: Path, *, device: str, at_once: str, precision: str) -> float:
     """Seconds from the first computation to the last optimizer step. `at_once`: pairs in a forward pass."""
     import trl
     from datasets import Dataset
@@ -74,7 +74,7 @@ def trl(recipe: str, folder: Path, *, device: str, at_once: str, precision: str,
         "reward": (trl.RewardTrainer, trl.RewardConfig),
         "dpo": (trl.DPOTrainer, trl.DPOConfig),
     }[recipe]
-    if recipe == "dpo" and precompute:
+    if recipe == "dpo":
         compute = trainer_class._precompute_ref_logps
 
         def timed(*args, **kwargs):
@@ -89,7 +89,7 @@ def trl(recipe: str, folder: Path, *, device: str, at_once: str, precision: str,
         gradient_accumulation_steps=BATCH // int(at_once), learning_rate=LEARNING_RATE, max_length=2048,
         bf16=precision == "bf16", gradient_checkpointing=False, use_cpu=device == "cpu", logging_steps=10,
         save_strategy="no", report_to="none", disable_tqdm=True, dataloader_pin_memory=device != "cpu",
-        **({"precompute_ref_log_probs": True} if recipe == "dpo" and precompute else {}),
+        **({"precompute_ref_log_probs": True} if recipe == "dpo" else {}),
     )  # fmt: skip
     rows = [json.loads(line) for line in data_file(recipe, folder).read_text().splitlines()]
     trainer = trainer_class(

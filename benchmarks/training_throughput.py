@@ -1,12 +1,13 @@
 """Pairs per second of our trainer and of TRL's on the same rows, in one run, alternating; memory; share of the floor.
 
-    python benchmarks/training_throughput.py [--rows 96] [--rounds 3] [--against tuned,shipped,bf16] [--json FILE]
+    python benchmarks/training_throughput.py [--rows 96] [--rounds 3] [--against fp32/1,bf16/8] [--json FILE]
 
-Ours runs through `training.__main__` as the command line does; every run is a process of its own. The floor is the time
-that 6 × (parameters outside the embedding) × (tokens, prompts counted once) operations take at the matrix rate measured
-between the runs: it counts neither the vocabulary's matrix products nor DPO's reference model. "All products" counts
-those too, each as often as the mathematics asks for it. Both sides' threads wait as our command line has it: ones that
-spin for ever measure what else runs on the machine.
+Ours runs through `training.__main__` as the command line does; every run is a process of its own. TRL's are told
+`precision/pairs in a forward pass`, and compute the reference's log-probabilities ahead, which is their faster way. The
+floor is the time that 6 × (parameters outside the embedding) × (tokens, prompts counted once) operations take at the
+matrix rate, measured between the runs in the precision that ours computes in: it counts neither the vocabulary's matrix
+products nor DPO's reference model. "All products" counts those too, each as often as the mathematics asks for it. Both
+sides' threads wait as our command line has it: ones that spin for ever measure what else runs on the machine.
 """
 
 import argparse
@@ -26,6 +27,7 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 from benchmarks import training_material  # noqa: E402
+from training.runtime import bf16_pays  # noqa: E402
 
 RECIPES = ("reward", "dpo", "sft")
 
@@ -39,26 +41,16 @@ class Side:
     settings: dict
 
 
-def sides(device: str, tokens_per_batch: int, against: list[str], tuned_at_once: int) -> list[Side]:
-    """Ours first, then TRL as often as asked for."""
-    theirs = {
-        # What a sweep over 1, 2, 4 and 8 pairs at once, with the reference computed ahead or along, found fastest.
-        "tuned": Side(
-            "TRL, tuned",
-            "trl",
-            {
-                "at_once": tuned_at_once,
-                "precision": "bf16" if device == "cuda" else "fp32",
-                "precompute": "yes",
-            },
+def sides(tokens_per_batch: int, against: list[str]) -> list[Side]:
+    """Ours first, then TRL in each of its ways, given as "fp32/4": precision and pairs at once."""
+    theirs = [spec.split("/") for spec in against]
+    return [
+        Side("ours", "ours", {"tokens_per_batch": tokens_per_batch}),
+        *(
+            Side(f"TRL, {precision}, {at_once} at once", "trl", {"precision": precision, "at_once": at_once})
+            for precision, at_once in theirs
         ),
-        # Its default of 8 rows at once, in the precision that is fast here.
-        "shipped": Side("TRL, 8 at once", "trl", {"at_once": 8, "precision": "bf16" if device == "cuda" else "fp32"}),
-        # Its defaults throughout, but for gradient checkpointing.
-        "bf16": Side("TRL, 8 at once, bf16", "trl", {"at_once": 8, "precision": "bf16"}),
-    }
-    ours = Side("ours", "ours", {"tokens_per_batch": tokens_per_batch})
-    return [ours, *(theirs[name] for name in against)]
+    ]
 
 
 def run(side: Side, recipe: str, folder: Path, device: str) -> dict:
@@ -101,7 +93,7 @@ def measure(folder: Path, recipes: list[str], chosen: list[Side], rounds: int, d
     rates = []
     for number in range(rounds):
         for recipe in recipes:
-            rates.append(matrix_rate(device, torch.bfloat16 if device == "cuda" else torch.float32))
+            rates.append(matrix_rate(device, torch.bfloat16 if bf16_pays(device) else torch.float32))
             for side in chosen:
                 result = run(side, recipe, folder, device)
                 runs[recipe][side.name].append(result)
@@ -144,8 +136,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=96, help="pairs a run trains on, in batches of 32")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--recipes", default=",".join(RECIPES))
-    parser.add_argument("--against", default="tuned", help="of tuned, shipped, bf16, with commas; empty for none")
-    parser.add_argument("--tuned-at-once", type=int, default=1, help="pairs in a forward pass of the tuned TRL")
+    parser.add_argument(
+        "--against", default="fp32/1", help="TRL's precision/pairs at once; empty for none"
+    )
     parser.add_argument("--shape", default="small", choices=list(training_material.SHAPES))
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--tokens-per-batch", type=int, default=2048, help="ours")
@@ -155,14 +148,15 @@ def main() -> None:
     if not training_material.HH.is_file() and not options.made_up:
         print(f"Skipped: this measures on real data that is not part of the project, {training_material.HH}.")
         return
-    chosen = sides(
-        options.device, options.tokens_per_batch, [n for n in options.against.split(",") if n], options.tuned_at_once
-    )
+    chosen = sides(options.tokens_per_batch, [spec for spec in options.against.split(",") if spec])
     with tempfile.TemporaryDirectory(prefix="prefloop-throughput-") as folder:
         material = training_material.make(Path(folder), options.shape, options.rows)
         measured = measure(Path(folder), options.recipes.split(","), chosen, options.rounds, options.device)
     print(", ".join(f"{name} {value:,}" for name, value in material.items()))
-    print(f"matrix rate {measured['rate'] / 1e9:,.0f} GFLOP/s, {torch.get_num_threads()} threads, {options.device}\n")
+    print(
+        f"matrix rate {measured['rate'] / 1e9:,.0f} GFLOP/s, {'bf16' if bf16_pays(options.device) else 'fp32'}, "
+        f"{torch.get_num_threads()} threads, {options.device}\n"
+    )
     print(table(measured, material, options.device))
     if options.json:
         options.json.write_text(json.dumps({"material": material, **measured}, indent=1))

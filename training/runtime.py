@@ -63,7 +63,7 @@ def start(config: BaseConfig, log: EventLog) -> Runtime:
     if config.precision == "auto":
         # A run that goes on must round as it did before, however fast the machine happens to be today.
         begun = checkpoints.newest_state(config.output).get("bf16") if config.resume else None
-        bf16 = _bf16_pays(accelerator.device.type) if begun is None else begun
+        bf16 = bf16_pays(accelerator.device.type) if begun is None else begun
         log.message(f"computing in {'bfloat16' if bf16 else 'float32'} on {accelerator.device}")
     return Runtime(accelerator, bf16)
 
@@ -75,7 +75,7 @@ def seed_everything(seed: int) -> None:
 
 
 @functools.cache
-def _bf16_pays(device_type: str) -> bool:
+def bf16_pays(device_type: str) -> bool:
     """Measured: bfloat16 must multiply matrices 1.5 times as fast as float32 to be worth its casts and its rounding."""
     times = {torch.float32: [], torch.bfloat16: []}
     for _ in range(3):  # alternating, so that another program's load meets both

@@ -115,10 +115,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, model, data, uninte
 @pytest.mark.parametrize("began_in", ["bf16", "fp32"])
 def test_a_run_goes_on_in_the_precision_that_it_began_in(tmp_path, model, data, monkeypatch, began_in):
     """Which of the two is faster is measured, and may come out differently the next time."""
-    monkeypatch.setattr(runtime, "_bf16_pays", lambda device: began_in == "bf16")
+    monkeypatch.setattr(runtime, "bf16_pays", lambda device: began_in == "bf16")
     settings = SETTINGS | {"precision": "auto"}
     train("sft", tmp_path, model=model, data=data, **settings)
-    monkeypatch.setattr(runtime, "_bf16_pays", lambda device: began_in != "bf16")
+    monkeypatch.setattr(runtime, "bf16_pays", lambda device: began_in != "bf16")
     again = train("sft", tmp_path, model=model, data=data, **settings)
     told = [event["text"] for event in again.of_kind("message") if "computing in" in event["text"]]
     assert told[0] == told[1]
