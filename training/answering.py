@@ -3,6 +3,8 @@
 import random
 from dataclasses import dataclass
 
+from accelerate.utils import gather_object
+
 from training.chat import decode_completion, encode_prompt
 from training.config import ConfigError
 from training.events import EventLog
@@ -33,26 +35,36 @@ class Answerer:
     def answers(
         self, policy, prompts: list[Prompt], n: int, *, seed: str, first_step: int = 0, total: int = 0
     ) -> list[list[Answer]]:
-        """n answers to each prompt. `first_step` and `total` place the first prompt on the run's progress bar."""
-        answers: list[list[Answer]] = []
-        for start in range(0, len(prompts), _AT_ONCE):
+        """n answers to each prompt. `first_step` and `total` place the first prompt on the run's progress bar.
+
+        Several processes take turns at the prompts, a few dozen each, and all get all answers.
+        """
+        machine, starts = self.machine, range(0, len(prompts), _AT_ONCE)
+        answers: dict[int, list[list[Answer]]] = {}
+        for start in starts[machine.rank :: machine.processes]:
             self.log.progress(first_step + start, total or len(prompts), "sampling")
-            with self.machine.autocast():
-                groups = sample(
-                    policy,
-                    [encode_prompt(self.tokenizer, prompt.messages) for prompt in prompts[start : start + _AT_ONCE]],
-                    n=n,
-                    max_new_tokens=self.max_tokens,
-                    eos_id=self.tokenizer.eos_token_id,
-                    pad_id=self.tokenizer.pad_token_id,
-                    temperature=self.temperature,
-                    seed=random.Random(f"{seed}/{start}").getrandbits(62),
-                )
-            answers += [
-                [Answer(decode_completion(self.tokenizer, c.ids), len(c.ids), c.truncated) for c in group]
-                for group in groups
-            ]
-        return answers
+            asked = prompts[start : start + _AT_ONCE]
+            answers[start] = self._answers(policy, asked, n, random.Random(f"{seed}/{start}").getrandbits(62))
+        if machine.processes > 1:
+            answers = {start: some for of_process in gather_object([answers]) for start, some in of_process.items()}
+        return [group for start in starts for group in answers[start]]
+
+    def _answers(self, policy, prompts: list[Prompt], n: int, seed: int) -> list[list[Answer]]:
+        with self.machine.autocast():
+            groups = sample(
+                policy,
+                [encode_prompt(self.tokenizer, prompt.messages) for prompt in prompts],
+                n=n,
+                max_new_tokens=self.max_tokens,
+                eos_id=self.tokenizer.eos_token_id,
+                pad_id=self.tokenizer.pad_token_id,
+                temperature=self.temperature,
+                seed=seed,
+            )
+        return [
+            [Answer(decode_completion(self.tokenizer, c.ids), len(c.ids), c.truncated) for c in group]
+            for group in groups
+        ]
 
     def distinct_answers(
         self, policy, prompts: list[Prompt], n: int, *, seed: str, tries: int = 4

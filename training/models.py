@@ -122,6 +122,11 @@ def trained_model(model):
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
+def without_updates(model):
+    """A context in which a model with low-rank updates is what it was before them; another stays as it is."""
+    return model.disable_adapter() if hasattr(model, "disable_adapter") else contextlib.nullcontext()
+
+
 def load_heads(source: str) -> dict[str, torch.Tensor]:
     """The further heads that lie beside a reward model of ours: "members" (heads, hidden), "criteria" (3, hidden)."""
     path = Path(source) / HEADS

@@ -3,16 +3,21 @@
 import functools
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list
 
 from training import checkpoints
 from training.config import BaseConfig, ConfigError
 from training.events import EventLog
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,13 @@ class Runtime:
         Several processes exchange float32 gradients, and compute in bfloat16 by autocast instead.
         """
         return self.bf16 and self.processes == 1
+
+    def by_main(self, compute: Callable[[], T]) -> T:
+        """What the first process computes, for all of them: scores that a source might give differently each time."""
+        values = [compute() if self.is_main else None]
+        if self.processes > 1:
+            broadcast_object_list(values)
+        return values[0]
 
     def autocast(self):
         """Matrix products in bfloat16 where this run does so; the weights stay in float32."""

@@ -4,6 +4,8 @@ import json
 import re
 from dataclasses import dataclass, field
 
+from django.utils.translation import gettext_lazy as _
+
 from annotate.errors import UserError
 from annotate.models import Dataset, ModelVersion
 from training.config import ConfigError, describe, resolve
@@ -74,6 +76,17 @@ RECIPES: dict[str, SiteRecipe] = {
         purpose="Trains the policy on the judgments directly, without a reward model.",
         data=(PREFERENCES,),
         form={"epochs": 2, "batch_size": 32, "learning_rate": 2e-4, "beta": 0.1, "heldout": "0.05", "seed": 0},
+    ),
+    "online_dpo": SiteRecipe(
+        title=_("Online DPO"),
+        purpose=_("The policy answers, the reward model picks the best and the worst answer, and DPO learns the pair."),
+        data=(PROMPTS, DEMONSTRATIONS, PREFERENCES),
+        data_setting="prompts",
+        needs_reward_model=True,
+        form={
+            "rounds": 3, "samples": 8, "beta": 0.1, "learning_rate": 2e-4, "epochs": 1, "batch_size": 32,
+            "temperature": 1.0, "max_tokens": 64, "seed": 0,
+        },
     ),
     "generate": SiteRecipe(
         title="New round",

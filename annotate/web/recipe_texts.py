@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from django.utils.translation import gettext_lazy as _
+
 
 @dataclass(frozen=True)
 class RecipeText:
@@ -12,6 +14,12 @@ class RecipeText:
     caveat: str = ""
     labels: tuple[tuple[str, str], ...] = ()
 
+
+CHOSEN_MAY_FALL = _(
+    "The log-probability of the chosen responses may fall here, and that is no error: DPO only asks that the chosen "
+    "response gains on the rejected one, so both may fall as long as the rejected one falls faster. Watch the margin "
+    "and the accuracy; if the chosen one falls far while samples get worse, raise beta or train less."
+)
 
 TEXTS = {
     "sft": RecipeText(
@@ -61,9 +69,23 @@ TEXTS = {
             "stay closer to the start.",
         ),
         ("epochs", "beta"),
-        "The log-probability of the chosen responses may fall here, and that is no error: DPO only asks that the "
-        "chosen response gains on the rejected one, so both may fall as long as the rejected one falls faster. Watch "
-        "the margin and the accuracy; if the chosen one falls far while samples get worse, raise beta or train less.",
+        CHOSEN_MAY_FALL,
+    ),
+    "online_dpo": RecipeText(
+        (
+            _(
+                "The policy answers every prompt several times and the reward model scores the answers. Of each prompt "
+                "the best and the worst answer are a pair, which DPO learns from; the next round begins with the "
+                "answers of the policy that has learned."
+            ),
+            _(
+                "DPO on the project’s comparisons goes on learning about answers that the policy no longer gives. Here "
+                "the pairs are its own, but judged by the reward model, so what that gets wrong is learned too."
+            ),
+        ),
+        ("rounds", "beta"),
+        CHOSEN_MAY_FALL,
+        (("rounds", _("Rounds of answering and learning")), ("samples", _("Answers per prompt"))),
     ),
     "generate": RecipeText(("The policy answers the prompts of a round, each several times.",)),
 }

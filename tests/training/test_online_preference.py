@@ -1,12 +1,17 @@
 """Online DPO: pairs of the policy's own best and worst answers, round after round, up the reward model's slope."""
 
+import math
+from types import SimpleNamespace
+
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.training.runs import train, write_lines
 from tests.training.tiny import save_tiny
 from training import checkpoints
 from training.answering import Answer
+from training.recipes import online_preference
 from training.recipes.online_preference import best_and_worst
 from training.records import Preference, Prompt
 
@@ -78,6 +83,27 @@ def test_a_run_goes_on_from_its_last_round(tmp_path, start, uninterrupted, monke
     assert resumed.curve("reward") == uninterrupted.curve("reward")
     for name, weight in uninterrupted.weights.items():
         assert torch.equal(resumed.weights[name], weight)
+
+
+def test_low_rank_updates_need_no_second_model_and_are_merged(tmp_path, start, monkeypatch):
+    """Three rounds of the same updates: every matrix moves by at most their rank, from a reference that stays."""
+
+    def copied(model):
+        raise AssertionError("a second model was made")
+
+    monkeypatch.setattr(online_preference, "copy", SimpleNamespace(deepcopy=copied))
+    run = online(tmp_path, start, lora_rank=2, lora_alpha=4, learning_rate=0.01, beta=0.3)
+    assert run.code == 0, run.error
+    rewards = run.curve("reward")
+    assert rewards[0] < rewards[-1]
+    # At the first step of the first round policy and reference are one.
+    assert run.curve("loss")[0] == pytest.approx(math.log(2), abs=1e-5)
+    before = load_file(f"{start[0]}/model.safetensors")
+    assert run.weights.keys() == before.keys()
+    moved = {name: run.weights[name] - weight for name, weight in before.items()}
+    ranks = {name: int((torch.linalg.svdvals(m) > 1e-5).sum()) for name, m in moved.items() if m.dim() == 2}
+    assert max(ranks.values()) == 2
+    assert ranks["model.embed_tokens.weight"] == 0
 
 
 def test_answers_all_alike_are_refused_with_a_way_out(tmp_path, start):

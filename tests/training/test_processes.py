@@ -67,6 +67,7 @@ def two_processes(tmp_path_factory, model, data):
         for recipe in RECIPES
         for sharding in SHARDING
     ]
+    runs += [arguments(recipe, root / recipe, **settings) for recipe, settings in sampling(model, data).items()]
     runs += [arguments("sft", root / name, model=model, data=data, **DROPOUT) for name in ("whole", "interrupted")]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
@@ -103,6 +104,38 @@ def test_a_sharded_run_that_goes_on_equals_an_uninterrupted_one(two_processes):
     assert [event["resumed_from"] for event in interrupted.of_kind("start")] == [None, 2]
     for name, weight in whole.weights.items():
         assert torch.equal(interrupted.weights[name], weight), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["generate", "score", "best_of_n", "rejection", "online_dpo"])
+def test_two_processes_sample_and_score_as_one(tmp_path, model, data, two_processes, recipe):
+    two = Run(0, two_processes / recipe)
+    one = train(recipe, tmp_path, **sampling(model, data)[recipe])
+    assert one.code == 0
+    for name in ("loss", "reward"):
+        assert two.curve(name) == pytest.approx(one.curve(name), abs=1e-5)
+    for name in ("responses.jsonl", "scores.jsonl"):
+        assert (two.output / name).exists() == (tmp_path / name).exists()
+        if (tmp_path / name).exists():
+            assert texts_of(two.output / name) == texts_of(tmp_path / name)
+
+
+def sampling(model, data) -> dict:
+    """Settings of the recipes that sample or score, with answers long enough that some end by themselves."""
+    asked = {"model": model, "prompts": data, "max_tokens": 120, "samples": 4}
+    learned = asked | {"reward_model": model, "rounds": 2, "prompts_per_round": 6, "learning_rate": 1e-3}
+    return {
+        "generate": asked | {"max_tokens": 4},
+        "score": {"model": model, "data": data},
+        "best_of_n": asked | {"max_tokens": 4, "reward_model": model},
+        "rejection": learned,
+        "online_dpo": learned,
+    }
+
+
+def texts_of(path: Path) -> list:
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [[response["text"] for response in row["responses"]] for row in rows]
 
 
 def test_one_process_is_told_that_it_has_nothing_to_share(tmp_path, model, data):

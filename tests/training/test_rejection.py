@@ -6,6 +6,7 @@ from itertools import combinations
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.training.tiny import save_tiny
 from training.answering import Answer
@@ -126,9 +127,18 @@ def test_two_rounds_learn_the_kept_answers_and_leave_a_model(models, tmp_path):
     assert [event["step"] for event in events] == sorted(event["step"] for event in events)
 
 
-def test_a_run_goes_on_after_its_last_whole_round(models, tmp_path):
-    from safetensors.torch import load_file
+def test_low_rank_updates_of_every_round_are_merged(models, tmp_path):
+    """Two rounds of rank 1, merged one after the other: matrices move by a rank of two at most."""
+    code, events = run("rejection", tmp_path / "run", {**models, **SETTINGS, "lora_rank": 1})
+    assert code == 0, events[-1]
+    before = load_file(f"{models['model']}/model.safetensors")
+    after = load_file(tmp_path / "run" / "model" / "model.safetensors")
+    assert after.keys() == before.keys()
+    moved = [torch.linalg.svdvals(after[name] - weight) for name, weight in before.items() if weight.dim() == 2]
+    assert max(int((values > 1e-5).sum()) for values in moved) == 2
 
+
+def test_a_run_goes_on_after_its_last_whole_round(models, tmp_path):
     run("rejection", tmp_path / "whole", {**models, **SETTINGS})
     run("rejection", tmp_path / "again", {**models, **SETTINGS})
     _, events = run("rejection", tmp_path / "again", {**models, **SETTINGS})  # only the checkpoint of round 1 is there

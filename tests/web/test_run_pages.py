@@ -175,7 +175,7 @@ def test_every_recipe_has_a_form(browser, project, policy, pairs):
     Dataset.objects.create(project=project, kind="preferences", number=1, rows=3, sha256="0" * 64)
     Dataset.objects.create(project=project, kind="demonstrations", number=1, rows=3, sha256="1" * 64)
     client = browser("admin")
-    for recipe in ("sft", "reward", "rejection", "ppo", "dpo"):
+    for recipe in ("sft", "reward", "rejection", "ppo", "dpo", "online_dpo"):
         html = text(client.get(f"/p/kind/runs/new/{recipe}/"))
         assert '<button class="primary">Start</button>' in html, recipe
         assert "Advanced settings" in html, recipe

@@ -24,16 +24,16 @@ def run(config: BestOfNConfig, log: EventLog) -> Outcome:
     policy = load_policy(config.model, device=machine.device)
     answers = answerer.answers(policy, prompts, config.samples, seed=str(config.seed))
     log.progress(len(prompts), len(prompts), "scoring")
-    of_sources = rewards.groups(prompts, [[answer.text for answer in group] for group in answers])
+    texts = [[answer.text for answer in group] for group in answers]
+    of_sources = machine.by_main(lambda: rewards.groups(prompts, texts))
     scores = of_sources.total
     chosen = best_per_prompt(scores.nan_to_num(nan=-math.inf))
-    write_json_lines(
-        Path(config.output) / "responses.jsonl",
-        (
+    if machine.is_main:
+        rows = (
             {"prompt": prompts[i].messages, "responses": [{"text": answers[i][k].text, "score": float(scores[i, k])}]}
             for i, k in chosen
-        ),
-    )
+        )
+        write_json_lines(Path(config.output) / "responses.jsonl", rows)
     best = of_sources[[i for i, _ in chosen], [k for _, k in chosen]]
     metrics = {
         "prompts": len(prompts),

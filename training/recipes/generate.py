@@ -27,13 +27,14 @@ def run(config: GenerateConfig, log: EventLog) -> Outcome:
     short = sum(len(group) < config.samples for group in answers)
     if short:
         log.message(f"{short} of {len(prompts)} prompts got fewer than {config.samples} different answers", "warning")
-    write_json_lines(
-        Path(config.output) / "responses.jsonl",
-        (
-            {"prompt": prompt.messages, "responses": [{"text": answer.text} for answer in group]}
-            for prompt, group in zip(prompts, answers, strict=True)
-        ),
-    )
+    if machine.is_main:
+        write_json_lines(
+            Path(config.output) / "responses.jsonl",
+            (
+                {"prompt": prompt.messages, "responses": [{"text": answer.text} for answer in group]}
+                for prompt, group in zip(prompts, answers, strict=True)
+            ),
+        )
     everything = [answer for group in answers for answer in group]
     metrics = {
         "prompts": len(prompts),

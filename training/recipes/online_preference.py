@@ -5,6 +5,7 @@ DPO on fixed pairs learns about responses that the policy no longer gives; here 
 """
 
 import copy
+import functools
 import math
 
 import torch
@@ -17,7 +18,7 @@ from training.events import EventLog
 from training.labels import Label
 from training.logprobs import supports_shared_prefix
 from training.loop import Trainer, total_steps
-from training.models import load_policy, prepare_training, trained_model
+from training.models import load_policy, prepare_training, trained_model, without_updates
 from training.recipes import Outcome
 from training.recipes.configs import OnlinePreferenceConfig
 from training.recipes.preference import PreferenceObjective
@@ -31,8 +32,9 @@ from training.showcase import Showcase
 def run(config: OnlinePreferenceConfig, log: EventLog) -> Outcome:
     machine = runtime.start(config, log)
     prompts = read_prompts(config.prompts)
-    policy = load_policy(config.model, device=machine.device)
-    reference = copy.deepcopy(policy).requires_grad_(False)
+    policy = prepare_training(load_policy(config.model, device=machine.device), config)
+    # With low-rank updates the reference is the policy without them, and no second model is held.
+    reference = policy if config.lora_rank else copy.deepcopy(policy).requires_grad_(False)
     answerer = Answerer(config.model, machine, log, max_tokens=config.max_tokens, temperature=config.temperature)
     rewards = load_rewards(config, machine, log, tokenizer=answerer.tokenizer)
     showcase = Showcase(
@@ -58,7 +60,8 @@ def run(config: OnlinePreferenceConfig, log: EventLog) -> Outcome:
             policy, asked, config.samples, seed=f"{config.seed}/{number}", first_step=first_step, total=total
         )
         log.progress(first_step + per_round, total, "scoring")
-        scores = rewards.groups(asked, [[answer.text for answer in group] for group in answers])
+        texts = [[answer.text for answer in group] for group in answers]
+        scores = machine.by_main(functools.partial(rewards.groups, asked, texts))
         pairs = best_and_worst(asked, answers, scores.total)
         sampled = {**scores.described(), "pairs": len(pairs), "length": _mean_length(answers)}
         log.metrics(first_step + per_round, total, **sampled)
@@ -67,7 +70,7 @@ def run(config: OnlinePreferenceConfig, log: EventLog) -> Outcome:
                 f"no prompt got two different whole answers of unequal reward in round {number + 1}: "
                 "raise samples, temperature or max_tokens"
             )
-        policy, learned = _learn(
+        learned = _learn(
             policy, reference, answerer.tokenizer, pairs, config, machine, log,
             first_step=first_step + per_round, run_total=total,
         )  # fmt: skip
@@ -75,7 +78,7 @@ def run(config: OnlinePreferenceConfig, log: EventLog) -> Outcome:
         showcase.show(policy, log)
         if machine.is_main and number + 1 < config.rounds:
             checkpoints.save_round(policy, number + 1, metrics, config, log)
-    return Outcome(metrics, policy, answerer.tokenizer)
+    return Outcome(metrics, trained_model(policy), answerer.tokenizer)
 
 
 def best_and_worst(prompts: list[Prompt], answers: list[list[Answer]], scores: torch.Tensor) -> list[Preference]:
@@ -109,7 +112,7 @@ def _mean_length(answers: list[list[Answer]]) -> float:
 
 
 def _learn(policy, reference, tokenizer, pairs: list[Preference], config, machine, log, **of_trainer):
-    """(the policy after one round of DPO on these pairs, its last metrics)."""
+    """One round of DPO on these pairs; its last metrics."""
     examples = encode_examples(
         tokenizer,
         [(index, pair.messages, (pair.chosen, pair.rejected)) for index, pair in enumerate(pairs)],
@@ -120,9 +123,8 @@ def _learn(policy, reference, tokenizer, pairs: list[Preference], config, machin
     pad_id, shared = tokenizer.pad_token_id, supports_shared_prefix(policy) and supports_shared_prefix(reference)
     logprobs = None
     if config.loss != "simpo":
-        logprobs = reference_logprobs(reference, examples, config, machine, log, pad_id=pad_id, shared=shared)
-    policy = prepare_training(policy, config)
+        with without_updates(reference):
+            logprobs = reference_logprobs(reference, examples, config, machine, log, pad_id=pad_id, shared=shared)
     objective = PreferenceObjective(policy, config, examples, [Label()] * len(examples), logprobs)
     trainer = Trainer(objective, examples, config, machine, log, pad_id=pad_id, shared=shared, **of_trainer)
-    metrics = trainer.run()
-    return trained_model(policy), metrics
+    return trainer.run()

@@ -4,6 +4,7 @@ The simplest use of a reward model (Bai et al. 2022; Touvron et al. 2023, Llama 
 only supervised learning on filtered answers, round after round.
 """
 
+import functools
 import math
 
 import torch
@@ -50,7 +51,8 @@ def run(config: RejectionConfig, log: EventLog) -> Outcome:
             policy, asked, config.samples, seed=f"{config.seed}/{number}", first_step=first_step, total=total
         )
         log.progress(first_step + per_round, total, "scoring")
-        scores = rewards.groups(asked, [[answer.text for answer in group] for group in answers])
+        texts = [[answer.text for answer in group] for group in answers]
+        scores = machine.by_main(functools.partial(rewards.groups, asked, texts))
         kept, selection = select(asked, answers, scores.total, config)
         selection = scores.described() | selection
         log.metrics(first_step + per_round, total, **selection)

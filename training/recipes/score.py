@@ -28,18 +28,19 @@ def run(config: ScoreConfig, log: EventLog) -> Outcome:
     rewards = load_rewards(config, machine, log)
     log.progress(0, len(rows), "scoring")
     prompts = [prompt for prompt, texts in rows for _ in texts]
-    scores = rewards.scores(prompts, [text for _, texts in rows for text in texts])
+    scores = machine.by_main(lambda: rewards.scores(prompts, [text for _, texts in rows for text in texts]))
     described = iter(_described(scores))
-    write_json_lines(
-        Path(config.output) / "scores.jsonl",
-        (
-            {
-                "prompt": prompt.messages,
-                "responses": [{"text": text, **next(described)} for text in texts],
-            }
-            for prompt, texts in rows
-        ),
-    )
+    if machine.is_main:
+        write_json_lines(
+            Path(config.output) / "scores.jsonl",
+            (
+                {
+                    "prompt": prompt.messages,
+                    "responses": [{"text": text, **next(described)} for text in texts],
+                }
+                for prompt, texts in rows
+            ),
+        )
     metrics = {
         "responses": len(prompts),
         **scores.described(),
