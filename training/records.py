@@ -65,7 +65,8 @@ class Preference:
     """`chosen` won over `rejected`, except where `strength` is "tie" and the order says nothing.
 
     `probability` is the share of votes for `chosen` where several people judged; `criteria` maps "helpful", "truthful"
-    and "harmless" to "chosen", "rejected" or "tie". Rows of one `group` never part between training and held-out data.
+    and "harmless" to "chosen", "rejected" or "tie"; `edited` is what a person made of `chosen`. Rows of one `group`
+    never part between training and held-out data.
     """
 
     messages: list[Message]
@@ -77,6 +78,7 @@ class Preference:
     group: str | None = None
     probability: float | None = None
     criteria: dict[str, str] | None = None
+    edited: str | None = None
 
 
 Record = Prompt | Demonstration | Comparison | Preference
@@ -118,6 +120,8 @@ def to_line(record: Record) -> dict:
                 line[name] = value
         if record.weight != 1.0:
             line["weight"] = record.weight
+        if record.edited is not None:
+            line["edited"] = _assistant_turn(record.edited)
     return line
 
 
@@ -323,6 +327,7 @@ def _preference(row: _Row) -> Preference:
         group=None if group is None else str(group),
         probability=row.number("probability", "a number from 0 to 1", low=0, high=1),
         criteria=_criteria(row),
+        edited=None if row.row.get("edited") is None else row.response(row.row["edited"], "edited"),
     )
 
 

@@ -25,8 +25,7 @@ class Imports(ProjectView):
     def post(self, request, slug):
         """All of a file lands, or none of it; an error names the line and the field."""
         given = self.read(serializers.ImportRequest)
-        file, kind, format = given["file"], given["kind"], given["format"]
-        report = import_upload(self.project, file, kind, format=format, user=request.user)
+        report = import_upload(self.project, given.pop("file"), given.pop("kind"), user=request.user, **given)
         return Response(serializers.ImportReportSerializer(report).data)
 
 

@@ -136,6 +136,7 @@ class ImportRequest(serializers.Serializer):
     file = serializers.FileField()
     kind = serializers.ChoiceField(choices=Dataset.Kind.choices)
     format = serializers.ChoiceField(choices=list(IMPORT_FORMATS), default="native")
+    rankings = serializers.BooleanField(default=False, help_text="4 to 9 responses to a prompt are one ranking.")
 
 
 class ImportReportSerializer(serializers.Serializer):
@@ -161,6 +162,8 @@ class DatasetSerializer(serializers.ModelSerializer):
 class NewDataset(serializers.Serializer):
     kind = serializers.ChoiceField(choices=Dataset.Kind.choices)
     votes = serializers.ChoiceField(choices=list(VOTES), default="majority")
+    ties = serializers.BooleanField(default=False, help_text="Preferences: ties as rows of strength “tie”.")
+    edited = serializers.BooleanField(default=False, help_text="Demonstrations: improved answers as well.")
     note = serializers.CharField(max_length=200, required=False, allow_blank=True)
 
 
@@ -220,11 +223,12 @@ class RunDetail(serializers.Serializer):
 class RoundSerializer(serializers.ModelSerializer):
     class Meta:
         model = Round
-        fields = ("id", "number", "policy", "run", "responses_per_prompt", "created_at", "opened_at")
+        fields = ("id", "number", "policy", "run", "responses_per_prompt", "rankings", "created_at", "opened_at")
 
 
 class NewRound(serializers.Serializer):
     policy = OfProject(queryset=ModelVersion.objects.all(), required=False, allow_null=True)
     prompts = serializers.IntegerField(default=100)
     responses_per_prompt = serializers.IntegerField(default=2)
+    rankings = serializers.BooleanField(default=False, help_text="Rank 4 to 9 answers at once instead of their pairs.")
     params = serializers.DictField(required=False, help_text="Settings of the recipe generate, such as temperature.")

@@ -11,6 +11,8 @@ from annotate.models import Dataset
 
 BLOCK = 1 << 20
 ROWS_A_GROUP = 10_000
+# Columns of preferences that are there only if a line needs them.
+OPTIONAL = {"criteria", "edited"}
 
 
 def export(dataset: Dataset, format: str) -> tuple[str, str, Iterator[bytes]]:
@@ -50,23 +52,42 @@ def _schema(dataset: Dataset):
     """Columns of this kind of line, in their order; given rather than guessed, so that no rows still have a schema."""
     import pyarrow
 
-    text, number = pyarrow.string(), pyarrow.float64()
+    text, number, whole, flag = pyarrow.string(), pyarrow.float64(), pyarrow.int64(), pyarrow.bool_()
     messages = pyarrow.list_(pyarrow.struct([("role", text), ("content", text)]))
+    responses = pyarrow.list_(pyarrow.struct([("text", text), ("model", text)]))
+    criteria = pyarrow.struct([("helpful", text), ("truthful", text), ("harmless", text)])
+    said = pyarrow.struct([
+        ("rating", text), ("ranks", pyarrow.list_(whole)), ("helpful", text), ("truthful", text), ("harmless", text),
+        ("overall", pyarrow.list_(whole)), ("flags", pyarrow.list_(pyarrow.list_(text))), ("confidence", text),
+        ("note", text), ("edited", text),
+    ])  # fmt: skip
     columns = {
         Dataset.Kind.PROMPTS: {"prompt": messages},
         Dataset.Kind.DEMONSTRATIONS: {"prompt": messages, "completion": messages},
         Dataset.Kind.COMPARISONS: {
             "prompt": messages,
-            "responses": pyarrow.list_(pyarrow.struct([("text", text), ("model", text)])),
+            "responses": responses,
         },
         Dataset.Kind.PREFERENCES: {
             "prompt": messages, "chosen": messages, "rejected": messages, "strength": text, "group": text,
             "probability": number, "weight": number,
-            "criteria": pyarrow.struct([("helpful", text), ("truthful", text), ("harmless", text)]),
+            "criteria": criteria, "edited": messages,
+        },
+        Dataset.Kind.JUDGMENTS: {
+            "annotator": text, "kind": text, "prompt": messages, "responses": responses, "rating": text,
+            "ranks": pyarrow.list_(whole), "criteria": criteria, "overall": pyarrow.list_(whole),
+            "flags": pyarrow.list_(pyarrow.list_(text)), "confidence": text, "note": text, "edited": text,
+            "shown_at": text, "created_at": text, "seconds": number, "active_seconds": number, "guideline": whole,
+            "renderer": whole, "draw_probability": number, "extra": flag, "imported": flag, "round": whole,
+            "group": text, "version": whole, "changed_at": text,
+            "earlier": pyarrow.list_(pyarrow.struct([
+                ("version", whole), ("given_at", text), ("guideline", whole), ("renderer", whole), ("said", said),
+            ])),
         },
     }[Dataset.Kind(dataset.kind)]  # fmt: skip
-    if "criteria" not in next(rows(dataset), {}):
-        columns.pop("criteria", None)
+    if dataset.kind == Dataset.Kind.PREFERENCES:
+        first = next(rows(dataset), {})
+        columns = {name: column for name, column in columns.items() if name in first or name not in OPTIONAL}
     return pyarrow.schema(columns)
 
 

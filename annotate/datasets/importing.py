@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from django.contrib.auth.hashers import make_password
@@ -20,9 +21,11 @@ from annotate.labeling.comparisons import (
     NewResponse,
     add_comparisons,
     add_prompts,
+    add_rankings,
     add_responses,
     batches,
     pairs_of,
+    ranking_of,
 )
 from annotate.labeling.locks import lock_project
 from annotate.models import Comparison, Demonstration, Judgment, Project, Response, User
@@ -62,12 +65,14 @@ def import_file(
     kind: str,
     *,
     format: str = "native",
+    rankings: bool = False,
     user=None,
     filename: str | None = None,
 ) -> ImportReport:
     """Adds what the file holds to `project`; what is there already is counted as a duplicate.
 
-    Comparisons go to the queue with the project's number of slots. Preferences and votes become judgments by inactive
+    Comparisons go to the queue with the project's number of slots, as all their pairs; with `rankings` those of four to
+    nine different responses go there as one ranking. Preferences and votes become judgments by inactive
     annotators (`import:<name of the file>`, `ukp:<worker>`) and use up no slot. `user` None is the machine's own
     administrator; `filename` is the name that errors use. Raises UserError (file, line, field, what was expected), and
     then nothing has changed; PermissionDenied for anybody but the project's admins.
@@ -81,7 +86,7 @@ def import_file(
     if kind not in reader.KINDS:
         raise UserError(f"The format {format} holds {' or '.join(reader.KINDS)}, not “{kind}”.", field="kind")
     try:
-        report = import_items(project, reader.read(path, kind, _source_name(filename)))
+        report = import_items(project, reader.read(path, kind, _source_name(filename)), rankings=rankings)
     except records.RecordError as error:
         named = records.RecordError(filename, error.line, error.field, error.expected)
         raise UserError(f"{named}.", field="file") from error
@@ -91,10 +96,10 @@ def import_file(
 
 
 @transaction.atomic
-def import_items(project: Project, items: Iterable) -> ImportReport:
+def import_items(project: Project, items: Iterable, *, rankings: bool = False) -> ImportReport:
     """As `import_file`, for records and voted pairs that come from no file; each chunk of items is of one class."""
     lock_project(project)
-    return _write(project, iter(items))
+    return _write(project, iter(items), rankings)
 
 
 def _source_name(filename: str) -> str:
@@ -102,12 +107,12 @@ def _source_name(filename: str) -> str:
     return Path(filename).name.split(".")[0][:100] or "file"
 
 
-def _write(project: Project, items: Iterator) -> ImportReport:
+def _write(project: Project, items: Iterator, rankings: bool) -> ImportReport:
     report = ImportReport()
     writers = {
         records.Prompt: _add_prompts,
         records.Demonstration: _add_demonstrations,
-        records.Comparison: _add_comparisons,
+        records.Comparison: partial(_add_comparisons, rankings=rankings),
         VotedPair: _add_voted_pairs,
     }
     while chunk := list(itertools.islice(items, CHUNK)):
@@ -150,7 +155,9 @@ def _add_demonstrations(project: Project, given: list[records.Demonstration], re
     report.duplicates += len(given) - len(created)
 
 
-def _add_comparisons(project: Project, given: list[records.Comparison], report: ImportReport) -> None:
+def _add_comparisons(
+    project: Project, given: list[records.Comparison], report: ImportReport, *, rankings: bool
+) -> None:
     prompts = add_prompts(project, [comparison.messages for comparison in given])
     new = [
         NewResponse(prompt, candidate.text, candidate.model or "")
@@ -160,16 +167,20 @@ def _add_comparisons(project: Project, given: list[records.Comparison], report: 
     responses = add_responses(project, new)
     report.prompts += prompts.created
     report.responses += responses.created
-    remaining, pairs = iter(responses.rows), []
+    remaining, pairs, ranked = iter(responses.rows), [], []
     for comparison in given:
-        of_record = list(pairs_of(itertools.islice(remaining, len(comparison.responses))))
+        of_record = list(itertools.islice(remaining, len(comparison.responses)))
+        if rankings and (ranking := ranking_of(of_record)):
+            ranked.append(ranking)
+            continue
+        of_record = list(pairs_of(of_record))
         if not of_record:
             report.skipped += 1
             report.skipped_because["all responses are the same text"] += 1
         pairs += of_record
-    comparisons = add_comparisons(project, pairs)
-    report.comparisons += comparisons.created
-    report.duplicates += len(pairs) - comparisons.created
+    created = add_comparisons(project, pairs).created + add_rankings(project, ranked).created
+    report.comparisons += created
+    report.duplicates += len(pairs) + len(ranked) - created
 
 
 def _add_voted_pairs(project: Project, given: list[VotedPair], report: ImportReport) -> None:
@@ -220,6 +231,7 @@ def _judgment(comparison: Comparison, annotator: User, left: Response, right: Re
         rating=vote.rating,
         winner_id=winners.get(vote.rating, right.pk),
         note=vote.note,
+        edited=vote.edited,
         seconds=vote.seconds,
         created_at=vote.created_at or timezone.now(),
         **vote.criteria,

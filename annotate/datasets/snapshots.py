@@ -14,10 +14,12 @@ from django.db import transaction
 from django.db.models import Max
 
 from annotate import access
-from annotate.datasets.votes import adjudicated, all_votes, majority
+from annotate.datasets.judgments import judgment_lines
+from annotate.datasets.votes import Columns, adjudicated, all_votes, majority
 from annotate.errors import UserError
 from annotate.labeling.locks import lock_project
 from annotate.models import Comparison, Dataset, Demonstration, Judgment, Project, Prompt
+from annotate.models.comparison import text_digest
 from training.records import iter_rows
 
 # Comparisons read at once with their judgments.
@@ -28,13 +30,24 @@ Line = dict
 Facts = Counter[str]
 
 
-def create_snapshot(project: Project, kind: str, *, votes: str = "majority", user=None, note: str = "") -> Dataset:
+def create_snapshot(
+    project: Project,
+    kind: str,
+    *,
+    votes: str = "majority",
+    ties: bool = False,
+    edited: bool = False,
+    user=None,
+    note: str = "",
+) -> Dataset:
     """Freezes the project's rows of this kind; the order depends on the content alone, so equal data, equal SHA-256.
 
-    `votes` is for preferences: "majority" gives a line per comparison with its winner, "all" a line per judgment,
-    "adjudicated" a line per comparison in which an adjudicator's verdict overrides the votes (see votes.py); ties make
-    no line and are counted in `facts`. Without a `note`, a snapshot that would be the same as one that is there is not
-    made twice. Gold questions test people and are in no snapshot. `user` None is the machine's own administrator.
+    `votes` is for preferences: "majority" gives a line per pair with its winner, "all" a line per judgment,
+    "adjudicated" a line per pair in which an adjudicator's verdict overrides the votes (see votes.py). Ties are counted
+    in `facts` and make no line, unless `ties` keeps them as rows of strength "tie". `edited` adds answers that people
+    improved while judging to the demonstrations. Without a `note`, a snapshot that would be the same as one that is
+    there is not made twice. Gold questions test people and are in no snapshot. `user` None is the machine's own
+    administrator.
     Raises UserError for an unknown kind or rule, PermissionDenied for anybody but researchers and admins.
     """
     if user is not None:
@@ -46,9 +59,16 @@ def create_snapshot(project: Project, kind: str, *, votes: str = "majority", use
     if len(note) > 200:
         raise UserError("A note has at most 200 characters.", field="note")
     facts: Facts = Counter()
-    lines = _preferences(project, votes, facts) if kind == Dataset.Kind.PREFERENCES else _LINES[kind](project)
+    told: dict = {}
+    if kind == Dataset.Kind.PREFERENCES:
+        lines = _preferences(project, votes, ties, facts)
+        told = {"votes": votes} | ({"ties_kept": True} if ties else {})
+    elif kind == Dataset.Kind.DEMONSTRATIONS and edited:
+        lines = _demonstrations_and_edits(project, facts)
+    else:
+        lines = _LINES[kind](project)
     count, sha256 = _write(lines)
-    told = {"votes": votes, **facts} if kind == Dataset.Kind.PREFERENCES else {}
+    told |= facts
     with transaction.atomic():
         lock_project(project)
         if not note and (same := project.datasets.filter(kind=kind, sha256=sha256, facts=told).first()):
@@ -94,22 +114,29 @@ def _write(lines: Iterable[Line]) -> tuple[int, str]:
     return count, digest.hexdigest()
 
 
-def _preferences(project: Project, votes: str, facts: Facts) -> Iterator[Line]:
+def _preferences(project: Project, votes: str, ties: bool, facts: Facts) -> Iterator[Line]:
     judged = (
         Comparison.objects.filter(project=project, judgments__isnull=False, gold__isnull=True)
         .distinct()
         .select_related("prompt", "first", "second", "adjudication")
-        .prefetch_related("judgments")
+        .prefetch_related("judgments__assessments", "candidates")
         .order_by("prompt__digest", "id")
     )
-    with_criteria = Judgment.objects.filter(comparison__project=project, comparison__gold__isnull=True).exclude(
-        helpful=None, truthful=None, harmless=None
-    ).exists()  # fmt: skip
+    judgments = _judgments_of(project)
+    columns = Columns(
+        criteria=judgments.exclude(helpful=None, truthful=None, harmless=None).exists(),
+        edited=judgments.exclude(edited="").exists(),
+        ties=ties,
+    )
 
     def lines_of(comparison: Comparison) -> Iterator[Line]:
-        return VOTES[votes](comparison, list(comparison.judgments.all()), facts, with_criteria=with_criteria)
+        return VOTES[votes](comparison, list(comparison.judgments.all()), facts, columns)
 
     return _by_prompt(judged, lambda comparison: comparison.prompt, lines_of)
+
+
+def _judgments_of(project: Project):
+    return Judgment.objects.filter(comparison__project=project, comparison__gold__isnull=True)
 
 
 def _demonstrations(project: Project) -> Iterator[Line]:
@@ -121,28 +148,54 @@ def _demonstrations(project: Project) -> Iterator[Line]:
     return _by_prompt(
         found,
         lambda demonstration: demonstration.prompt,
-        lambda demonstration: [
-            {
-                "prompt": demonstration.prompt.messages,
-                "completion": [{"role": "assistant", "content": demonstration.completion}],
-            }
-        ],
+        lambda demonstration: [_demonstration(demonstration.prompt, demonstration.completion)],
     )
+
+
+def _demonstration(prompt: Prompt, completion: str) -> Line:
+    return {"prompt": prompt.messages, "completion": [{"role": "assistant", "content": completion}]}
+
+
+def _demonstrations_and_edits(project: Project, facts: Facts) -> Iterator[Line]:
+    """The demonstrations, and after them what people made of the better answer while they judged, each text once."""
+    written = set()
+    for line in _demonstrations(project):
+        written.add(text_digest(line))
+        yield line
+    edits = (
+        _judgments_of(project).exclude(edited="").select_related("comparison__prompt").order_by(
+            "comparison__prompt__digest", "edited"
+        )
+    )  # fmt: skip
+    facts["edited"] = 0
+    for judgment in edits.iterator(CHUNK):
+        line = _demonstration(judgment.comparison.prompt, judgment.edited)
+        if (digest := text_digest(line)) not in written:
+            written.add(digest)
+            facts["edited"] += 1
+            yield line
 
 
 def _comparisons(project: Project) -> Iterator[Line]:
     found = (
         Comparison.objects.filter(project=project, gold__isnull=True)
         .select_related("prompt", "first", "second")
+        .prefetch_related("candidates")
         .order_by("prompt__digest", "id")
     )
 
     def line(comparison: Comparison) -> Line:
-        pair = sorted((comparison.first, comparison.second), key=lambda response: (response.digest, response.generator))
-        responses = [{"text": response.text, "model": response.generator or None} for response in pair]
+        ordered = sorted(comparison.responses, key=lambda response: (response.digest, response.generator))
+        responses = [{"text": response.text, "model": response.generator or None} for response in ordered]
         return {"prompt": comparison.prompt.messages, "responses": responses}
 
     return _by_prompt(found, lambda comparison: comparison.prompt, lambda comparison: [line(comparison)])
+
+
+def _judgments(project: Project) -> Iterator[Line]:
+    lines = judgment_lines(_judgments_of(project))
+    for _digest, of_prompt in itertools.groupby(lines, key=lambda found: found[0]):
+        yield from _sorted(line for _, line in of_prompt)
 
 
 def _prompts(project: Project) -> Iterator[Line]:
@@ -153,12 +206,16 @@ def _prompts(project: Project) -> Iterator[Line]:
 def _by_prompt(found, prompt_of: Callable, lines_of: Callable) -> Iterator[Line]:
     """Lines in the order of their prompts' digests, and within a prompt of their own text: ids play no part."""
     for _, of_prompt in itertools.groupby(found.iterator(CHUNK), key=lambda row: prompt_of(row).pk):
-        lines = [line for row in of_prompt for line in lines_of(row)]
-        yield from sorted(lines, key=lambda line: json.dumps(line, ensure_ascii=False))
+        yield from _sorted(line for row in of_prompt for line in lines_of(row))
+
+
+def _sorted(lines: Iterable[Line]) -> list[Line]:
+    return sorted(lines, key=lambda line: json.dumps(line, ensure_ascii=False))
 
 
 _LINES = {
     Dataset.Kind.DEMONSTRATIONS: _demonstrations,
     Dataset.Kind.COMPARISONS: _comparisons,
     Dataset.Kind.PROMPTS: _prompts,
+    Dataset.Kind.JUDGMENTS: _judgments,
 }

@@ -11,11 +11,13 @@ from annotate.datasets.importing import ImportReport, import_file
 from annotate.models import Project
 
 
-def import_upload(project: Project, uploaded: UploadedFile, kind: str, *, format: str, user) -> ImportReport:
+def import_upload(
+    project: Project, uploaded: UploadedFile, kind: str, *, format: str, user, rankings: bool = False
+) -> ImportReport:
     """As `import_file`, for a file out of a request."""
     with as_path(uploaded) as path:
         filename = Path(uploaded.name).name
-        return import_file(project, path, kind, format=format, user=user, filename=filename)
+        return import_file(project, path, kind, format=format, rankings=rankings, user=user, filename=filename)
 
 
 @contextmanager

@@ -435,6 +435,11 @@ class Migration(migrations.Migration):
             field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='annotate.response'),
         ),
         migrations.AlterField(
+            model_name='dataset',
+            name='kind',
+            field=models.CharField(choices=[('preferences', 'Preferences'), ('demonstrations', 'Demonstrations'), ('comparisons', 'Comparisons'), ('prompts', 'Prompts'), ('judgments', 'Judgments')], max_length=16),
+        ),
+        migrations.AlterField(
             model_name='judgment',
             name='left',
             field=models.ForeignKey(null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='annotate.response'),

@@ -15,6 +15,7 @@ class Dataset(models.Model):
         DEMONSTRATIONS = "demonstrations"
         COMPARISONS = "comparisons"
         PROMPTS = "prompts"
+        JUDGMENTS = "judgments"
 
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="datasets")
     kind = models.CharField(max_length=16, choices=Kind.choices)

@@ -1,11 +1,14 @@
-"""What the quality page reads from the database, in three queries: responses, judgments, names."""
+"""What the quality page reads from the database, in four queries: responses, judgments, rankings, names."""
 
+import heapq
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 
 from annotate.models import Comparison, Judgment, Project, Response, User
 from annotate.quality.appearance import markdown_marks
+from annotate.quality.rankings import implied_rows
 from annotate.quality.table import JudgmentTable
 
 CRITERIA = ("helpful", "truthful", "harmless")
@@ -31,14 +34,17 @@ def read_responses(project: Project) -> ResponseTable:
 
 
 def read_judgments(project: Project, responses: ResponseTable) -> JudgmentTable:
-    """Every judgment of the project, late extras and imported votes included."""
-    rows = list(
-        Judgment.objects.filter(comparison__project=project)
+    """Every judgment of the project, late extras and imported votes included; a ranking as the pairs it implies."""
+    of_pairs = (
+        Judgment.objects.filter(comparison__project=project, rating__isnull=False)
         .order_by("pk")
-        .values_list("annotator", "comparison", "reservation", "left", "right", "rating", "seconds",
+        .values_list("pk", "annotator", "comparison", "reservation", "left", "right", "rating", "seconds",
                      "guideline__number", *CRITERIA)
     )  # fmt: skip
-    annotator, comparison, reservation, left, right, rating, *measured = zip(*rows, strict=True) if rows else [()] * 11
+    rows = list(heapq.merge(of_pairs, implied_rows(project, len(CRITERIA)), key=itemgetter(0)))
+    _, annotator, comparison, reservation, left, right, rating, *measured = (
+        zip(*rows, strict=True) if rows else [()] * 12
+    )
     annotator, comparison, left, right, rating = (
         np.array(column, dtype=int) for column in (annotator, comparison, left, right, rating)
     )
@@ -52,7 +58,9 @@ def read_judgments(project: Project, responses: ResponseTable) -> JudgmentTable:
     return JudgmentTable(
         names=[names[pk] for pk in accounts.tolist()],
         annotator=annotator,
-        comparison=np.unique(comparison, return_inverse=True)[1],
+        comparison=np.unique(
+            np.stack([comparison, np.minimum(left, right), np.maximum(left, right)]), axis=1, return_inverse=True
+        )[1],
         shown_here=np.array([key is not None for key in reservation], dtype=bool),
         # A constraint of the database: the response with the lower id is the first.
         left_is_first=left < right,

@@ -10,8 +10,8 @@ from annotate.quality.votes import Votes
 
 # Labels of verdicts and criteria, in the comparison's own order of responses.
 FIRST, EQUAL, SECOND = range(3)
-# How far a rating (0 equal, 1 and 2 for the left response, 3 and 4 for the right) leans to the left.
-_LEANING = np.array([0, 2, 1, -1, -2])
+# How far a rating (0 equal, 1 and 2 for the left response, 3 and 4 for the right, 5 both bad) leans to the left.
+_LEANING = np.array([0, 2, 1, -1, -2, 0])
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,20 @@ import random
 from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotate.access import require
 from annotate.errors import UserError
-from annotate.labeling.comparisons import NewResponse, add_comparisons, add_prompts, add_responses, pairs_of
+from annotate.labeling.comparisons import (
+    FEWEST_RANKED,
+    NewResponse,
+    add_comparisons,
+    add_prompts,
+    add_rankings,
+    add_responses,
+    pairs_of,
+    ranking_of,
+)
 from annotate.labeling.locks import lock_project
 from annotate.models import Membership, ModelVersion, Project, Prompt, Response, Round, Run
 from annotate.runs.claim import dispatch
@@ -27,11 +37,13 @@ def start_round(
     user,
     prompts: int = 100,
     responses_per_prompt: int = 2,
+    rankings: bool = False,
     params: dict | None = None,
 ) -> Round:
     """Queue a generation run over `prompts` prompts drawn from the pool and frozen now. Raises UserError.
 
-    `policy` None takes the promoted one; `params` are settings of the recipe `generate`, such as temperature.
+    `rankings` has the answers to a prompt ranked at once instead of compared in all their pairs. `policy` None takes
+    the promoted one; `params` are settings of the recipe `generate`, such as temperature.
     """
     if user is not None:
         require(user, project, Membership.Role.ADMIN)
@@ -40,6 +52,10 @@ def start_round(
         raise UserError(f"A round takes from 1 to {MAX_PROMPTS} prompts.", field="prompts")
     if not 2 <= responses_per_prompt <= 9:
         raise UserError("A round takes from 2 to 9 responses per prompt.", field="responses_per_prompt")
+    if rankings and responses_per_prompt < FEWEST_RANKED:
+        raise UserError(
+            _("A ranking is of at least %(count)d responses.") % {"count": FEWEST_RANKED}, field="responses_per_prompt"
+        )
     params = checked_params("generate", {**(params or {}), "samples": responses_per_prompt})
     with transaction.atomic():
         lock_project(project)
@@ -52,7 +68,7 @@ def start_round(
         _freeze(run, drawn)
         opened = Round.objects.create(
             project=project, number=number, policy=policy, run=run, responses_per_prompt=responses_per_prompt,
-            created_by=user,
+            rankings=rankings, created_by=user,
         )
         dispatch(run.pk)
     return opened
@@ -60,8 +76,9 @@ def start_round(
 
 @transaction.atomic
 def open_round(opened: Round) -> int:
-    """Put every pair of different answers into the queue, the first time it is called. Returns the pairs added.
+    """Put the different answers into the queue, the first time it is called. Returns how many comparisons were added.
 
+    A round of rankings has one of each prompt with at least four different answers, and pairs of the others.
     Raises UserError where the run left no readable answers; then nothing is added.
     """
     if not Round.objects.filter(pk=opened.pk, opened_at__isnull=True).update(opened_at=timezone.now()):
@@ -70,18 +87,23 @@ def open_round(opened: Round) -> int:
     prompts = add_prompts(opened.project, [messages for messages, _ in answers]).rows
     new = [
         NewResponse(prompt, text, generator=opened.policy.name, model=opened.policy)
-        for prompt, (_, texts) in zip(prompts, answers, strict=True)
+        for prompt, (_messages, texts) in zip(prompts, answers, strict=True)
         for text in texts
     ]
     of_prompt: dict[int, list[Response]] = {prompt.pk: [] for prompt in prompts}
     for response in add_responses(opened.project, new).rows:
         of_prompt[response.prompt_id].append(response)
-    pairs = {prompt: list(pairs_of(responses)) for prompt, responses in of_prompt.items()}
-    added = add_comparisons(opened.project, [pair for found in pairs.values() for pair in found], round=opened)
+    ranked = [ranking for found in of_prompt.values() if opened.rankings and (ranking := ranking_of(found))]
+    whole = {ranking.responses[0].prompt_id for ranking in ranked}
+    pairs = {prompt: list(pairs_of(found)) for prompt, found in of_prompt.items() if prompt not in whole}
+    added = add_rankings(opened.project, ranked, round=opened).created
+    added += add_comparisons(
+        opened.project, [pair for found in pairs.values() for pair in found], round=opened
+    ).created
     opened.prompts_without_pair = sum(not found for found in pairs.values())
     opened.save(update_fields=["prompts_without_pair"])
     opened.refresh_from_db()
-    return added.created
+    return added
 
 
 def _checked_policy(project: Project, policy: ModelVersion | None) -> ModelVersion:

@@ -3,6 +3,7 @@
 from django import template
 from django.templatetags.static import static
 from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
 
 from annotate.runs import selectors
 from annotate.runs.recipes import RECIPES
@@ -66,3 +67,21 @@ def figure(value) -> str:
     if value != 0 and abs(value) < 1e-3:
         return f"{value:.2e}"
     return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+
+
+FACTS = {
+    "judgments": _("judgments"),
+    "ties": _("ties"),
+    "ties_kept": _("ties are rows"),
+    "adjudicated": _("adjudicated"),
+    "both_bad": _("judgments say that both are bad"),
+    "comparisons_both_bad": _("comparisons left out, because both are bad"),
+    "changed_later": _("judgments in a later version than the first"),
+    "edited": _("improved answers"),
+}
+
+
+@register.filter
+def fact(name: str) -> str:
+    """What a fact of a dataset counts, in words."""
+    return FACTS.get(name, name)

@@ -6,6 +6,7 @@ from pathlib import Path
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from annotate.datasets.uploads import import_upload
 from annotate.errors import UserError
@@ -16,7 +17,8 @@ from annotate.web.forms import add_user_error
 # What a file holds, as a person says it -> (kind, format) as the importers name it.
 CHOICES = {
     "prompts": ("Prompts to answer", "prompts", "native"),
-    "comparisons": ("Comparisons: responses to be judged", "comparisons", "native"),
+    "comparisons": ("Comparisons: responses to be judged in pairs", "comparisons", "native"),
+    "rankings": (_("Rankings: 4 to 9 responses to be ranked at once"), "comparisons", "native"),
     "preferences": ("Preferences: pairs with a winner", "preferences", "native"),
     "demonstrations": ("Demonstrations: prompts with ideal answers", "demonstrations", "native"),
     "hh": ("HH-RLHF: chosen and rejected dialogues", "preferences", "hh"),
@@ -75,9 +77,12 @@ def upload(request: HttpRequest, project: Project) -> HttpResponse:
 
 
 def _import(request: HttpRequest, project: Project, form: UploadForm) -> dict:
-    _, kind, format = CHOICES[form.cleaned_data["what"]]
+    what = form.cleaned_data["what"]
+    _title, kind, format = CHOICES[what]
     uploaded = form.cleaned_data["file"]
-    report = import_upload(project, uploaded, kind, format=format, user=request.user)
+    report = import_upload(
+        project, uploaded, kind, format=format, rankings=what == "rankings", user=request.user
+    )
     return {"filename": Path(uploaded.name).name, "report": _report(report), "report_links": _links(project, kind)}
 
 

@@ -30,6 +30,12 @@ class SnapshotForm(forms.Form):
         label="Several judgments of a pair",
         help_text="For preferences only. Ties make no row and are counted.",
     )
+    ties = forms.BooleanField(
+        required=False, label=_("Keep ties"), help_text=_("As preferences of strength “tie”, for losses that use them.")
+    )
+    edited = forms.BooleanField(
+        required=False, label=_("Improved answers"), help_text=_("For demonstrations: what people wrote while judging.")
+    )
     note = forms.CharField(max_length=200, required=False, help_text="What it is for.")
 
 

@@ -6,6 +6,7 @@ from django.db.models import Count, Q
 from django.urls import reverse
 
 from annotate.models import Judgment, ModelVersion, Project, Slot
+from annotate.models.judgment import DECIDED
 
 # Below this a reward model learns little more than the length of a response.
 ENOUGH_JUDGMENTS = 20
@@ -45,7 +46,7 @@ def loop_of(project: Project, *, manages: bool) -> Loop:
         wanted=Count("id"), done=Count("id", filter=Q(free_from__isnull=True))
     )
     judgments = Judgment.objects.filter(
-        comparison__project=project, comparison__gold__isnull=True, winner__isnull=False
+        DECIDED, comparison__project=project, comparison__gold__isnull=True
     ).count()
     prompts = project.prompts.filter(in_pool=True).count()
     newest_round = project.rounds.select_related("policy", "run").first()

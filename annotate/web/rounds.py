@@ -6,6 +6,7 @@ from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from annotate.errors import UserError
 from annotate.models import ModelVersion, Project
@@ -34,6 +35,11 @@ class RoundForm(forms.Form):
         initial=2, min_value=2, max_value=9, label="Responses per prompt",
         help_text="Every two different responses make a pair: 2 make one, 3 make three, 4 make six.",
     )  # fmt: skip
+    rankings = forms.BooleanField(
+        required=False,
+        label=_("Rank all answers to a prompt at once"),
+        help_text=_("For 4 to 9 responses per prompt: one ranking instead of all their pairs."),
+    )
     temperature = forms.FloatField(
         initial=1.0, min_value=0, help_text="Higher makes the responses differ more; 1 is the policy as it is."
     )
@@ -64,6 +70,7 @@ def new(request: HttpRequest, project: Project) -> HttpResponse:
                 user=request.user,
                 prompts=chosen["prompts"],
                 responses_per_prompt=chosen["responses_per_prompt"],
+                rankings=chosen["rankings"],
                 params={"temperature": chosen["temperature"]},
             )
         except UserError as error:

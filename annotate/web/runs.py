@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from annotate.errors import UserError
 from annotate.models import Dataset, Judgment, Project, Run
+from annotate.models.judgment import DECIDED
 from annotate.runs import launch, selectors
 from annotate.runs.recipes import RECIPES, SiteRecipe
 from annotate.web import curves
@@ -79,7 +80,7 @@ def _missing(project: Project, offer: SiteRecipe) -> list[dict]:
         Dataset.Kind.PROMPTS: project.prompts.filter(in_pool=True),
         Dataset.Kind.DEMONSTRATIONS: project.prompts.filter(demonstrations__isnull=False),
         Dataset.Kind.PREFERENCES: Judgment.objects.filter(
-            comparison__project=project, comparison__gold__isnull=True, winner__isnull=False
+            DECIDED, comparison__project=project, comparison__gold__isnull=True
         ),
     }[usual].exists()
     if not has_rows and not project.datasets.filter(kind__in=offer.data, rows__gt=0).exists():

@@ -107,3 +107,15 @@ def test_a_round_needs_a_policy_of_the_project_and_prompts(loop):
         start_round(other, None, user=None)
     with pytest.raises(UserError, match="no prompts yet"):
         start_round(other, make_model(other, name="second"), user=None)
+
+
+def test_a_round_of_rankings_opens_one_a_prompt_and_pairs_where_answers_are_few(loop, monkeypatch, settings):
+    with pytest.raises(UserError, match="at least 4"):
+        start_round(loop, None, user=None, responses_per_prompt=3, rankings=True)
+    opened = start_round(loop, None, user=None, responses_per_prompt=4, rankings=True)
+    answers = {"*": ["a", "b", "c", "d"], "Question 0": ["x", "y", "x", "y"], "Question 1": ["same"] * 4}
+    answer(monkeypatch, settings, opened, answers)
+    kinds = [comparison.kind for comparison in Comparison.objects.filter(round=opened)]
+    assert sorted(kinds) == ["pair", "ranking", "ranking", "ranking"]
+    assert (opened.prompts_without_pair, Slot.objects.count()) == (1, 4)
+    assert open_round(opened) == 0

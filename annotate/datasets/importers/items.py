@@ -17,7 +17,10 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Vote:
-    """One person's rating of a pair, `rating` as annotate.models.judgment.Rating with `left` as A."""
+    """One person's rating of a pair, `rating` as annotate.models.judgment.Rating with `left` as A.
+
+    `edited` is the better answer as this person improved it.
+    """
 
     annotator: str
     rating: int
@@ -25,6 +28,7 @@ class Vote:
     criteria: dict[str, int] = field(default_factory=dict)
     seconds: float | None = None
     created_at: datetime | None = None
+    edited: str = ""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ def voted_pair(preference: Preference, line: int, annotator: str) -> VotedPair:
     winning_side = Criterion.A_BETTER if chosen_left else Criterion.B_BETTER
     sign = {"chosen": winning_side, "tie": Criterion.EQUAL, "rejected": -winning_side}
     criteria = {name: int(sign[verdict]) for name, verdict in (preference.criteria or {}).items()}
-    vote = Vote(annotator, _rating(preference.strength, chosen_left), criteria=criteria)
+    vote = Vote(
+        annotator, _rating(preference.strength, chosen_left), criteria=criteria, edited=preference.edited or ""
+    )
     return VotedPair(line, preference.messages, left, right, [vote], preference.group or "")
 
 
