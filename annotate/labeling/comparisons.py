@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from annotate.errors import UserError
 from annotate.labeling.counters import forget_looked_through
+from annotate.labeling.leaks import find_leaks
 from annotate.labeling.locks import lock_project
 from annotate.labeling.policies import RANKS, Known, place_on_circle
 from annotate.models import Candidate, Comparison, GoldQuestion, ModelVersion, Project, Prompt, Response, Round, Slot
@@ -106,7 +107,7 @@ def add_responses(project: Project, responses: Sequence[NewResponse]) -> Added[R
         for response in Response.objects.filter(prompt__in=batch)
     }
     created = Response.objects.bulk_create(
-        Response(prompt=new.prompt, text=new.text, digest=key[1], generator=new.generator, model=new.model)
+        _checked(Response(prompt=new.prompt, text=new.text, digest=key[1], generator=new.generator, model=new.model))
         for key, new in wanted.items() if key not in found
     )  # fmt: skip
     found |= {(response.prompt_id, response.digest, response.generator): response for response in created}
@@ -141,7 +142,8 @@ def add_comparisons(
         )
         for key, (first, second, pair) in new.items() if key not in found
     )  # fmt: skip
-    _add_slots(project, _numbers(created))
+    served = [row for row in created if not is_held_back(project, (row.first, row.second))]
+    _add_slots(project, _numbers(served))
     found |= {(comparison.first_id, comparison.second_id): comparison for comparison in created}
     return Added([found[key] for key in keys], len(created))
 
@@ -180,7 +182,8 @@ def add_rankings(
         for comparison in created
         for number, response in enumerate(new[comparison.ranking_digest][0])
     )
-    _add_slots(project, _numbers(created))
+    served = [row for row in created if not is_held_back(project, new[row.ranking_digest][0])]
+    _add_slots(project, _numbers(served))
     found |= {comparison.ranking_digest: comparison for comparison in created}
     return Added([found[digest] for digest in digests], len(created))
 
@@ -272,6 +275,20 @@ def _add_slots(project: Project, numbers: Sequence[tuple[Comparison, int]], rank
     )  # fmt: skip
     # Not before they can be seen: whoever looks until then would believe again that nothing is left.
     transaction.on_commit(partial(forget_looked_through, project))
+
+
+def is_held_back(project: Project, responses: Iterable[Response]) -> bool:
+    """Whether a comparison of these gets no slots: one was left out for telling who wrote it, or is to be looked at."""
+    held = {Response.LeakState.LEFT_OUT} | ({Response.LeakState.FOUND} if project.hold_leaks else set())
+    return any(response.leak_state in held for response in responses)
+
+
+def _checked(response: Response) -> Response:
+    """With what its text tells about who wrote it."""
+    names = {response.generator, response.model.name} if response.model else {response.generator}
+    response.leaks = find_leaks(response.text, sorted(names))
+    response.leak_state = Response.LeakState.FOUND if response.leaks else Response.LeakState.NONE
+    return response
 
 
 def _numbers(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, int]]:

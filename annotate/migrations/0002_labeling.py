@@ -301,6 +301,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='project',
+            name='hold_leaks',
+            field=models.BooleanField(default=False, help_text='Responses that tell who wrote them are compared only after an admin looked at them.'),
+        ),
+        migrations.AddField(
+            model_name='project',
             name='must_acknowledge_guidelines',
             field=models.BooleanField(default=True, help_text='Who annotates has to acknowledge changed guidelines before their next comparison.'),
         ),
@@ -395,6 +400,16 @@ class Migration(migrations.Migration):
             field=models.FloatField(null=True),
         ),
         migrations.AddField(
+            model_name='response',
+            name='leak_state',
+            field=models.CharField(blank=True, choices=[('', 'Nothing found'), ('found', 'To be looked at'), ('served', 'Served'), ('left_out', 'Left out')], default='', max_length=8),
+        ),
+        migrations.AddField(
+            model_name='response',
+            name='leaks',
+            field=models.JSONField(blank=True, default=list),
+        ),
+        migrations.AddField(
             model_name='round',
             name='rankings',
             field=models.BooleanField(default=False, help_text='Four or more answers are ranked at once, not in pairs.'),
@@ -477,6 +492,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='reservation',
             index=models.Index(condition=models.Q(('queued_at__isnull', False)), fields=['annotator', 'project', 'reserved_at'], name='reservation_progress'),
+        ),
+        migrations.AddIndex(
+            model_name='response',
+            index=models.Index(condition=models.Q(('leak_state', ''), _negated=True), fields=['leak_state', 'prompt'], name='response_leaks'),
         ),
         migrations.AddIndex(
             model_name='slot',
@@ -565,6 +584,10 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='reservation',
             constraint=models.CheckConstraint(condition=models.Q(('draw_probability__isnull', True), models.Q(('draw_probability__gt', 0), ('draw_probability__lte', 1)), _connector='OR'), name='reservation_draw_probability_0_to_1'),
+        ),
+        migrations.AddConstraint(
+            model_name='response',
+            constraint=models.CheckConstraint(condition=models.Q(('leak_state__in', ['', 'found', 'served', 'left_out'])), name='response_leak_state_known'),
         ),
         migrations.AddConstraint(
             model_name='round',

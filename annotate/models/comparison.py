@@ -38,11 +38,20 @@ class Prompt(models.Model):
 class Response(models.Model):
     """One answer to a prompt. `generator` names who wrote it and is never sent to an annotator's browser."""
 
+    class LeakState(models.TextChoices):
+        NONE = "", _("Nothing found")
+        FOUND = "found", _("To be looked at")
+        SERVED = "served", _("Served")
+        LEFT_OUT = "left_out", _("Left out")
+
     prompt = models.ForeignKey(Prompt, on_delete=models.CASCADE, related_name="responses")
     text = models.TextField()
     digest = models.CharField(max_length=64, editable=False)
     generator = models.CharField(max_length=200, blank=True)
     model = models.ForeignKey("annotate.ModelVersion", null=True, blank=True, on_delete=models.SET_NULL)
+    # Phrases of the text that tell who wrote it (annotate/labeling/leaks.py), and what an admin decided about them.
+    leaks = models.JSONField(default=list, blank=True)
+    leak_state = models.CharField(max_length=8, choices=LeakState.choices, default="", blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -50,7 +59,11 @@ class Response(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["prompt", "digest", "generator"], name="response_once_a_generator"),
             models.CheckConstraint(condition=~Q(text=""), name="response_not_empty"),
+            models.CheckConstraint(
+                condition=Q(leak_state__in=["", "found", "served", "left_out"]), name="response_leak_state_known"
+            ),
         ]
+        indexes = [models.Index(fields=["leak_state", "prompt"], condition=~Q(leak_state=""), name="response_leaks")]
 
     def __str__(self):
         return self.text[:80]

@@ -55,6 +55,9 @@ class Project(models.Model):
     edit_last = models.PositiveSmallIntegerField(
         default=50, help_text="How many of their last judgments people may change while the project is open."
     )
+    hold_leaks = models.BooleanField(
+        default=False, help_text="Responses that tell who wrote them are compared only after an admin looked at them."
+    )
     policy = models.ForeignKey(
         "annotate.ModelVersion", null=True, blank=True, on_delete=models.SET_NULL, related_name="+",
         help_text="The promoted policy: the default base of the next training and the next round.",

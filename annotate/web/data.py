@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from annotate.datasets.uploads import import_upload
 from annotate.errors import UserError
+from annotate.labeling.holding import leaks_of
 from annotate.models import Comparison, Demonstration, Judgment, Project, Prompt
 from annotate.web.common import ADMIN, page, project_view
 from annotate.web.forms import add_user_error
@@ -72,8 +73,9 @@ def upload(request: HttpRequest, project: Project) -> HttpResponse:
     status = 422 if form.is_bound and form.errors else 200
     formats = [{"title": title, "text": text, "line": line} for title, text, line in EXAMPLES]
     return page(
-        request, "data/upload.html", project, status, form=form, formats=formats, counts=_counts(project), **context
-    )
+        request, "data/upload.html", project, status, form=form, formats=formats, counts=_counts(project),
+        leaks=leaks_of(project).count(), **context,
+    )  # fmt: skip
 
 
 def _import(request: HttpRequest, project: Project, form: UploadForm) -> dict:

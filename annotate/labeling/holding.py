@@ -1,0 +1,66 @@
+"""Responses that tell who wrote them: looked at by an admin, served or left out, and held back until then.
+
+What is held back has no slot that anybody could draw: the queue needs to know nothing about it.
+"""
+
+from collections.abc import Iterable
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext as _
+
+from annotate import access
+from annotate.errors import UserError
+from annotate.labeling.comparisons import is_held_back, set_judgments_wanted
+from annotate.labeling.locks import lock_project
+from annotate.models import Comparison, Project, Response, Slot
+
+FOUND, SERVED, LEFT_OUT = Response.LeakState.FOUND, Response.LeakState.SERVED, Response.LeakState.LEFT_OUT
+
+
+def leaks_of(project: Project) -> QuerySet[Response]:
+    """The responses in which something was found and that are still to be looked at, the oldest first."""
+    return Response.objects.filter(prompt__project=project, leak_state=FOUND).order_by("pk")
+
+
+@transaction.atomic
+def review_leak(project: Project, pk: int, state: str, *, user) -> Response:
+    """An admin looked at response `pk`: it may be served as it is, or is left out of every comparison from now on.
+
+    Raises UserError for another state than these two, or a response of another project.
+    """
+    access.require(user, project, access.Role.ADMIN)
+    lock_project(project)
+    if state not in {SERVED, LEFT_OUT}:
+        raise UserError(_("A response is either served or left out."), field="state")
+    response = Response.objects.filter(pk=pk, prompt__project=project).exclude(leak_state="").first()
+    if response is None:
+        raise UserError(_("This response is not in this project, or tells nothing."), field="response")
+    response.leak_state = state
+    response.save(update_fields=["leak_state"])
+    _settle(project, _comparisons_of(project, [response.pk]))
+    return response
+
+
+@transaction.atomic
+def set_hold(project: Project, hold: bool, *, user) -> None:
+    """Whether responses in which something was found wait for an admin; it holds for those that are there as well."""
+    access.require(user, project, access.Role.ADMIN)
+    lock_project(project)
+    project.hold_leaks = hold
+    project.save(update_fields=["hold_leaks"])
+    _settle(project, _comparisons_of(project, leaks_of(project).values("pk")))
+
+
+def _comparisons_of(project: Project, responses) -> QuerySet[Comparison]:
+    concerned = Q(first__in=responses) | Q(second__in=responses) | Q(candidates__response__in=responses)
+    return Comparison.objects.filter(concerned, project=project, judgments_wanted__gt=0).distinct()
+
+
+def _settle(project: Project, comparisons: Iterable[Comparison]) -> None:
+    """Unused slots are set apart where a comparison is held back, and come back where it is not."""
+    for comparison in comparisons:
+        if is_held_back(project, comparison.responses):
+            Slot.objects.filter(comparison=comparison, free_from__isnull=False).update(apart=True)
+        else:
+            set_judgments_wanted(comparison, comparison.judgments_wanted)
