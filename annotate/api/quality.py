@@ -250,7 +250,7 @@ class Progress(ProjectView):
     @extend_schema(responses=ProgressSerializer)
     def get(self, request, slug):
         """Throughput, cost, projected end, and who judged."""
-        return Response(ProgressSerializer(project_progress(self.project)).data)
+        return Response(ProgressSerializer(project_progress(self.project, request.user)).data)
 
 
 class OwnProgress(ProjectView):

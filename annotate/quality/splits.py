@@ -24,7 +24,7 @@ def split_comparisons(project: Project) -> QuerySet[Comparison]:
     """
     of_first, of_second = Q(judgments__winner=F("first")), Q(judgments__winner=F("second"))
     clear = Q(judgments__rating__in=CLEARLY)
-    open_slots = Slot.objects.filter(comparison=OuterRef("pk"), free_from__isnull=False)
+    open_slots = Slot.objects.filter(comparison=OuterRef("pk"), free_from__isnull=False, apart=False)
     return (
         Comparison.objects.filter(project=project, kind=Comparison.Kind.PAIR, gold__isnull=True)
         .filter(Q(adjudication__isnull=True) | Q(adjudication__rating__isnull=True))

@@ -73,7 +73,7 @@ def test_a_projects_figures(project, comparisons, judge):
     judgments[3].active_seconds = 60
     save(judgments)
     Slot.objects.filter(comparison__in=pairs[:2]).update(free_from=None, holder=ada)
-    progress = project_progress(project)
+    progress = project_progress(project, ada)
     assert (progress.judgments, progress.wanted, progress.done) == (4, 4, 2)
     assert progress.hours == pytest.approx(1020 / 3600)
     assert progress.cost == pytest.approx(1020 / 3600 * 20)
@@ -89,7 +89,7 @@ def test_a_projects_figures(project, comparisons, judge):
 def test_imported_votes_cost_nothing(project, comparisons, judge):
     save([judge(User.objects.get(username="annotator"), comparisons(1)[0], picks_first=True, swapped=False)])
     Judgment.objects.update(reservation=None)
-    assert project_progress(project).judgments == 0
+    assert project_progress(project, User.objects.get(username="root")).judgments == 0
 
 
 def test_own_progress(project, comparisons, judge, django_assert_max_num_queries):
