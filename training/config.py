@@ -39,6 +39,7 @@ RECIPES: dict[str, Recipe] = {
     "generate": Recipe("training.recipes.sampling_configs:GenerateConfig", "training.recipes.generate:run"),
     "score": Recipe("training.recipes.sampling_configs:ScoreConfig", "training.recipes.score:run"),
     "evaluate": Recipe("training.recipes.sampling_configs:EvaluateConfig", "training.recipes.evaluate:run"),
+    "judge": Recipe("training.recipes.judge_config:JudgeConfig", "training.recipes.judge:run"),
     "reinforce": Recipe("training.recipes.presets:REINFORCE", "training.recipes.policy_gradient:run"),
     "a2c": Recipe("training.recipes.presets:A2C", "training.recipes.policy_gradient:run"),
     "rloo": Recipe("training.recipes.presets:RLOO", "training.recipes.policy_gradient:run"),

@@ -154,3 +154,24 @@ def test_beta_follows_the_kl_by_a_bounded_proportion():
 def test_the_overlong_penalty_rises_in_the_last_part_of_the_limit():
     lengths = torch.tensor([10, 80, 90, 100])
     torch.testing.assert_close(adv.overlong_penalty(lengths, limit=100, cache=20), torch.tensor([0.0, 0.0, -0.5, -1.0]))
+
+
+# --- constraints, and completions without a score ---------------------------------------------------------------------
+
+
+def test_what_judges_and_the_kl_leave_of_a_reward():
+    """σ(±1) = 0.731059, 0.268941; half of the KL's room used halves it, all of it or a failed judge leaves 0."""
+    scores = torch.tensor([[2.0, 0.0], [1.0, 1.0]])
+    passed = torch.tensor([[True, True], [False, True]])
+    log_ratios = torch.tensor([[0.0, 1.0], [0.0, 5.0]])
+    left = adv.constrained_rewards(scores, passed, log_ratios, kl_max=2.0)
+    assert left.flatten().tolist() == pytest.approx([0.731059, 0.134471, 0.0, 0.0], abs=1e-6)
+    advantages = adv.batch_mean_advantages(left)  # better than average and passed: the first alone
+    assert (advantages > 0).tolist() == [[True, False], [False, False]]
+
+
+def test_completions_without_a_score_move_no_baseline():
+    nan = math.nan
+    filled = adv.fill_unscored(torch.tensor([[1.0, nan, 3.0], [nan, nan, nan], [5.0, 5.0, 8.0]]))
+    assert filled.tolist() == [[1, 2, 3], [pytest.approx(22 / 5)] * 3, [5, 5, 8]]
+    assert adv.group_advantages(filled, scaled=False)[0].tolist() == [-1, 0, 1]

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from training import verify
-from training.verify import LIMIT, Case, World, kl, optimum, optimum_in_loss, sequence_logprobs
+from training.advantages import constrained_rewards
+from training.verify import LIMIT, Case, World, kl, optimum, optimum_constrained, optimum_in_loss, sequence_logprobs
 
 KL_IN_REWARD = {"kl_in": "reward", "kl_estimator": "k1"}
 
@@ -42,6 +43,31 @@ def test_the_preset_reaches_its_optimum(case, steps, world):
         assert result.kl_to_optimum < LIMIT
     else:
         assert result.kl_to_optimum > 0.1  # what it tends to is another policy
+
+
+@pytest.mark.slow
+def test_cgpo_reaches_its_optimum_and_stops_violating(world):
+    """From half of the probability on sequences that the judge fails, to hardly any; within a KL of kl_max."""
+    reference = sequence_logprobs(world.reference)
+    before = float(reference[~world.passes].exp().sum())
+    result = verify.run(Case("cgpo", settings={"kl_max": 2.0}), world, 0.0, steps=150)
+    assert before > 0.4 and result.violations < 0.01
+    assert result.reward > float((reference.exp() * world.rewards).sum()) + 0.3
+    assert result.kl_to_own < LIMIT
+
+
+def test_the_optimum_under_constraints_leaves_the_same_of_every_reward(world):
+    """What is left of the reward, by the loop's own function, is one number wherever π* is, and 0 elsewhere."""
+    target = optimum_constrained(world, 2.0, mean_reward := 0.3)
+    assert float(target.exp().sum()) == pytest.approx(1) and float(target[~world.passes].exp().sum()) == 0
+    reference = sequence_logprobs(world.reference)
+    rewards = (world.rewards - mean_reward)[:, None]  # the prompt's mean is that of the pair (r, −r): 0
+    log_ratios = (target - reference).nan_to_num(neginf=0.0)[:, None].expand(-1, 2)
+    passed = world.passes[:, None].expand(-1, 2)
+    left = constrained_rewards(torch.cat([rewards, -rewards], 1), passed, log_ratios, kl_max=2.0)[:, 0]
+    assert left[world.passes].std() < 1e-9 < left[world.passes].min() and left[~world.passes].abs().max() == 0
+    kl_to_reference = float((target[world.passes].exp() * (target - reference)[world.passes]).sum())
+    assert 0 < kl_to_reference < 2.0
 
 
 def test_pi_star_is_the_best_of_all_policies(world):
