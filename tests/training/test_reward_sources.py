@@ -302,6 +302,6 @@ def test_the_update_does_not_see_a_masked_completion(preset, tmp_path):
             if table is not None:
                 assert table.isfinite().all()
                 table[0] += shift
-        update(actors, make_optimizer(actors, settings), rollout, credit, position, settings, machine)
+        list(update(actors, make_optimizer(actors, settings), credit, position, settings, machine))
         weights.append(torch.cat([parameter.flatten() for parameter in actors.trained().parameters()]))
     assert torch.equal(*weights)
