@@ -28,8 +28,17 @@ class Material:
     """share of held-out pairs that the scorer has the right way round"""
 
 
-def make(folder: Path, *, shape: str = "small", snippets: int = 6000, epochs: int = 2, device: str = "cpu") -> Material:
-    """Train the policy and the scorer by the command line's recipes (about two minutes on two cores)."""
+def find(folder: Path) -> Material | None:
+    """What `make` left in the folder, if it did."""
+    metrics = folder / "reward/metrics.json"
+    if not (folder / "reward/model").is_dir():
+        return None
+    accuracy = json.loads(metrics.read_text())["accuracy_heldout"]
+    return Material(folder / "sft/model", folder / "reward/model", folder / "prompts.jsonl", accuracy)
+
+
+def make(folder: Path, *, shape: str = "small", snippets: int = 3000, epochs: int = 2, device: str = "cpu") -> Material:
+    """Train the policy and the scorer by the command line's recipes."""
     rows = _snippets()[:snippets]
     prompts = [{"prompt": " ".join(row["words"][:FIRST_WORDS])} for row in rows]
     rests = [" ".join(row["words"][FIRST_WORDS:]) for row in rows]
@@ -39,6 +48,7 @@ def make(folder: Path, *, shape: str = "small", snippets: int = 6000, epochs: in
         {"prompt": [{"role": "user", "content": prompt["prompt"]}], "chosen": [{"content": rest}], "rejected": []}
         for prompt, rest in zip(prompts, rests, strict=True)
     ]
+    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     LlamaForCausalLM(config).save_pretrained(folder / "start")
     make_tokenizer(as_chats, config.vocab_size).save_pretrained(folder / "start")
@@ -61,11 +71,8 @@ def make(folder: Path, *, shape: str = "small", snippets: int = 6000, epochs: in
     _write(folder / "preferences.jsonl", preferences)
     common |= {"learning_rate": 3e-4, "heldout": 0.1}
     _train("reward", folder / "reward", model=folder / "sft/model", data=folder / "preferences.jsonl", **common)
-    metrics = json.loads((folder / "reward/metrics.json").read_text())
     _write(folder / "prompts.jsonl", prompts)
-    return Material(
-        folder / "sft/model", folder / "reward/model", folder / "prompts.jsonl", metrics["accuracy_heldout"]
-    )
+    return find(folder)
 
 
 def _snippets() -> list[dict]:

@@ -9,7 +9,7 @@ import torch
 from training import checkpoints
 from training.errors import TrainingError
 from training.events import EventLog
-from training.generators import Generator, TransformersGenerator
+from training.generators import Generator, LocalGenerator
 from training.logprobs import supports_shared_prefix
 from training.loop import Means, learning_rate_at
 from training.models import load_policy, load_reward_model, load_tokenizer
@@ -128,7 +128,18 @@ def take_step(actors: Actors, optimizer, config: PolicyGradientConfig, step: int
 
 
 def make_generator(actors: Actors, config: PolicyGradientConfig, machine: Runtime) -> Generator:
-    return TransformersGenerator(actors.policy, machine, eos_id=actors.eos_id, pad_id=actors.pad_id)
+    if config.generator == "vllm":
+        from training.vllm_generator import VLLMGenerator
+
+        return VLLMGenerator(
+            actors.policy,
+            config.model,
+            eos_id=actors.eos_id,
+            max_length=config.max_prompt_length + config.max_tokens,
+            share=config.vllm_memory,
+            seed=config.seed,
+        )
+    return LocalGenerator(actors.policy, machine, eos_id=actors.eos_id, pad_id=actors.pad_id)
 
 
 def resume(

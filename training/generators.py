@@ -1,17 +1,16 @@
-"""What draws a round's completions from the policy: the policy itself, a copy that decodes faster, or vLLM.
+"""What draws a round's completions from the policy: the policy itself, a decoder over a copy of its weights, or vLLM.
 
 A generator is brought up to date with `sync` after the policy has changed, and then samples. Its log-probabilities may
 differ from the trainer's by rounding; how far is measured every round (`sampler_gap`).
 """
 
-import copy
 from typing import Protocol
 
 import torch
 
-from training.logprobs import trunk_of
+from training.decoder import FusedDecoder
 from training.runtime import Runtime
-from training.sampling import WIDE, Completion, sample
+from training.sampling import Completion, sample
 
 
 class Generator(Protocol):
@@ -24,37 +23,28 @@ class Generator(Protocol):
         """As `training.sampling.sample`: `n` completions of each prompt (token ids), in order."""
 
 
-class TransformersGenerator:
-    """The decode loop of `training.sampling`, over the policy itself or over a copy of it in half precision.
+class LocalGenerator:
+    """The decode loop of `training.sampling`: over a fused decoder where the policy's architecture has one, over the
+    policy's own forward otherwise.
 
-    Where the run computes in bfloat16, autocast would cast every weight again for every token: the copy's weights are
+    Where the run computes in bfloat16, autocast would cast every weight again for every token; a fused decoder's are
     cast once a round.
     """
 
-    def __init__(self, policy, machine: Runtime, *, eos_id: int, pad_id: int, copied: bool | None = None):
+    def __init__(self, policy, machine: Runtime, *, eos_id: int, pad_id: int):
         self.policy, self.machine, self.eos_id, self.pad_id = policy, machine, eos_id, pad_id
-        self.copied = machine.bf16 if copied is None else copied
-        self.model = _half_copy(policy, machine) if self.copied else policy
+        self.decoder = None
+        if FusedDecoder.supports(policy):
+            self.decoder = FusedDecoder(policy, torch.bfloat16 if machine.bf16 else torch.float32)
 
-    @torch.no_grad()
     def sync(self) -> None:
-        if self.copied:
-            for mine, trained in zip(self.model.parameters(), self.policy.parameters(), strict=True):
-                mine.copy_(trained)
+        if self.decoder is not None:
+            self.decoder.sync()
 
     def sample(self, prompts, *, n, max_new_tokens, temperature, seed) -> list[list[Completion]]:
-        with torch.autocast(self.machine.device.type, torch.bfloat16, enabled=self.machine.bf16 and not self.copied):
+        autocast = self.machine.bf16 and self.decoder is None
+        with torch.autocast(self.machine.device.type, torch.bfloat16, enabled=autocast):
             return sample(
-                self.model, prompts, n=n, max_new_tokens=max_new_tokens, eos_id=self.eos_id, pad_id=self.pad_id,
-                temperature=temperature, seed=seed,
+                self.policy, prompts, n=n, max_new_tokens=max_new_tokens, eos_id=self.eos_id, pad_id=self.pad_id,
+                temperature=temperature, seed=seed, decoder=self.decoder,
             )  # fmt: skip
-
-
-def _half_copy(policy, machine: Runtime):
-    model = copy.deepcopy(policy).requires_grad_(False).to(torch.bfloat16)
-    trunk = trunk_of(model)
-    kinds = set(getattr(trunk.config, "layer_types", None) or ["full_attention"])
-    plain = kinds == {"full_attention"} and not getattr(trunk.config, "attn_logit_softcapping", None)
-    if machine.device.type == "cpu" and plain and getattr(trunk, "_supports_attention_backend", False):
-        model.set_attn_implementation(WIDE)
-    return model

@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
-from transformers.cache_utils import DynamicLayer
-from transformers.masking_utils import sdpa_mask
+
+from training.decoder import FusedDecoder, ModelDecoder
 
 TOKENS_AT_ONCE = 65_536
 
@@ -21,12 +19,8 @@ _LOOK_EVERY = {"cpu": 1, "cuda": 8}
 # Tokens of the vocabulary whose probabilities are summed up together before one of them is drawn.
 _BLOCK = 128
 
-WIDE = "prefloop_wide"
-"""An attention implementation for decoding in half precision on a CPU: float32 keys, values and scores.
-
-There attention over one new token runs at a seventh of float32's speed in bfloat16 (measured on AVX512-BF16), and the
-cache gains digits by it.
-"""
+# Rows that have ended leave once they are this share of the batch: leaving copies the cache of the others.
+_LEAVING = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -54,24 +48,34 @@ def sample(
     temperature: float = 1.0,
     seed: int = 0,
     tokens_at_once: int = TOKENS_AT_ONCE,
+    decoder: FusedDecoder | None = None,
 ) -> list[list[Completion]]:
     """`n` completions of each prompt (token ids), in the order of the prompts; temperature 0 is greedy.
 
     Sample k of prompt i draws its tokens from random numbers of its own, fixed by `seed`, i and k, so neither
     `tokens_at_once` (prompt and completion tokens held in the cache together) nor the other prompts' lengths change
-    what is drawn. No top-k or top-p: what is sampled from is exactly what is trained.
+    what is drawn. No top-k or top-p: what is sampled from is exactly what is trained. A `decoder` computes in place of
+    the model's own forward.
     """
     if not all(prompts):
         raise ValueError("every prompt needs at least one token, since the first new token is predicted from it")
     generator = torch.Generator().manual_seed(seed)
     draws = torch.rand((len(prompts), n, max_new_tokens), generator=generator, dtype=torch.float64)
+    decoder = decoder or ModelDecoder(model)
     completions: list[list[Completion]] = [[] for _ in prompts]
     was_training = model.training
     model.eval()
     try:
         for chosen in _batches([len(prompt) for prompt in prompts], n, max_new_tokens, tokens_at_once):
             batch = [prompts[i] for i in chosen]
-            rows = _sample_batch(model, batch, draws[chosen], eos_id=eos_id, pad_id=pad_id, temperature=temperature)
+            rows = _sample_batch(
+                decoder or ModelDecoder(model),
+                batch,
+                draws[chosen],
+                eos_id=eos_id,
+                pad_id=pad_id,
+                temperature=temperature,
+            )
             for position, i in enumerate(chosen):
                 completions[i] = rows[position * n : (position + 1) * n]
     finally:
@@ -91,14 +95,16 @@ def _batches(lengths: list[int], n: int, max_new_tokens: int, tokens_at_once: in
         yield batch
 
 
-def _sample_batch(model, prompts, draws, *, eos_id: int, pad_id: int, temperature: float) -> list[Completion]:
+def _sample_batch(decoder, prompts, draws, *, eos_id: int, pad_id: int, temperature: float) -> list[Completion]:
     """The completions of a batch, prompt by prompt. `draws` (prompts, n, new tokens) are uniform in [0, 1)."""
-    device = model.get_input_embeddings().weight.device
+    device = decoder.device
     n, max_new_tokens = draws.shape[1:]
     draws = draws.flatten(0, 1).to(device)
-    cache, mask, positions, logits = _prefill(model, prompts, n, max_new_tokens, pad_id)
-    wide = model.config._attn_implementation == WIDE
-    width = mask.shape[1] - max_new_tokens
+    width = max(map(len, prompts))
+    # Padding stands on the left, so that every row's next token goes to the same place in the cache.
+    input_ids = torch.tensor([[pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
+    logits = decoder.prefill(input_ids, mask, n, max_new_tokens)
 
     ids = torch.full((len(draws), max_new_tokens), pad_id, device=device)
     logprobs = torch.zeros((len(draws), max_new_tokens), device=device)
@@ -113,99 +119,15 @@ def _sample_batch(model, prompts, draws, *, eos_id: int, pad_id: int, temperatur
         running &= token != eos_id
         if t + 1 == max_new_tokens:
             break
-        if (t + 1) % look_every == 0 and not bool(running.all()):
+        if (t + 1) % look_every == 0:
             keep = running.nonzero().squeeze(-1)
             if len(keep) == 0:
                 break
-            cache.batch_select_indices(keep)
-            rows, token, mask, positions, running = (tensor[keep] for tensor in (rows, token, mask, positions, running))
-        seen = mask[:, : width + t + 1]
-        output = model(
-            input_ids=token.unsqueeze(-1),
-            # A mask of four dimensions is taken as it is, where one of two is made into it anew for every token.
-            attention_mask=seen[:, None, None, :].bool() if wide else seen,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits = output.logits[:, -1]
-        positions = positions + 1
+            if len(keep) <= (1 - _LEAVING) * len(rows):
+                decoder.keep(keep)
+                rows, token, running = rows[keep], token[keep], running[keep]
+        logits = decoder.step(token)
     return _cut(ids.tolist(), logprobs.tolist(), eos_id)
-
-
-def _prefill(model, prompts, n: int, max_new_tokens: int, pad_id: int):
-    """Each prompt computed once, then repeated: cache, mask (prompts·n, prompt and new tokens), positions, logits.
-
-    Positions (prompts·n, 1) are those of the first new tokens, logits (prompts·n, vocabulary) what they are drawn from.
-    """
-    device = model.get_input_embeddings().weight.device
-    width = max(map(len, prompts))
-    # Padding stands on the left, so that every row's next token goes to the same place in the cache.
-    input_ids = torch.tensor([[pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=device)
-    cache = DynamicCache(config=model.config)
-    output = model(
-        input_ids=input_ids,
-        attention_mask=mask,
-        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    wide = model.config._attn_implementation == WIDE
-    cache.layers = [_roomy(layer, n, max_new_tokens, wide) for layer in cache.layers]
-    positions = mask.sum(-1, keepdim=True).repeat_interleave(n, 0)
-    mask = torch.nn.functional.pad(mask, (0, max_new_tokens), value=1).repeat_interleave(n, 0)
-    return cache, mask, positions, output.logits[:, -1].repeat_interleave(n, 0)
-
-
-def _roomy(layer, n: int, room: int, wide: bool):
-    """The layer repeated n times along the batch, with room to write new tokens where it is of the plain kind."""
-    if type(layer) is DynamicLayer:
-        keys, values = (tensor.float() if wide else tensor for tensor in (layer.keys, layer.values))
-        return _RoomyLayer(keys.repeat_interleave(n, 0), values.repeat_interleave(n, 0), room)
-    layer.batch_repeat_interleave(n)
-    return layer
-
-
-def _attend_wide(module, query, key, value, attention_mask, *, dropout=0.0, scaling=None, **_):
-    """transformers' attention: query (rows, heads, tokens, size) → (rows, tokens, heads, size) in its type, None."""
-    causal = attention_mask is None and query.shape[2] > 1
-    output = scaled_dot_product_attention(
-        query.float(), key.float(), value.float(), attn_mask=attention_mask, is_causal=causal, scale=scaling,
-        enable_gqa=query.shape[1] != key.shape[1],
-    )  # fmt: skip
-    return output.transpose(1, 2).to(query.dtype), None
-
-
-AttentionInterface.register(WIDE, _attend_wide)
-AttentionMaskInterface.register(WIDE, sdpa_mask)
-
-
-class _RoomyLayer(DynamicLayer):
-    """A cache layer that writes each token into room set aside, where the plain one copies all it holds."""
-
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor, room: int):
-        super().__init__()
-        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
-        self._hold(keys, values, room)
-
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
-        start, end = self.keys.shape[-2], self.keys.shape[-2] + key_states.shape[-2]
-        self._all_keys[..., start:end, :] = key_states
-        self._all_values[..., start:end, :] = value_states
-        self.keys, self.values = self._all_keys[..., :end, :], self._all_values[..., :end, :]
-        return self.keys, self.values
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        room = self._all_keys.shape[-2] - self.keys.shape[-2]
-        self._hold(self.keys[indices], self.values[indices], room)
-
-    def _hold(self, keys: torch.Tensor, values: torch.Tensor, room: int) -> None:
-        self._all_keys = torch.nn.functional.pad(keys, (0, 0, 0, room))
-        self._all_values = torch.nn.functional.pad(values, (0, 0, 0, room))
-        self.keys = self._all_keys[..., : keys.shape[-2], :]
-        self.values = self._all_values[..., : values.shape[-2], :]
 
 
 def _draw(logits: torch.Tensor, draws: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
-from training import advantages, policy_losses, runtime, stopping
+from training import advantages, policy_losses, runtime, stopping, vllm_generator
 from training.actors import (
     Actors,
     Position,
@@ -54,6 +54,8 @@ def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
     machine = runtime.start(config, log)
     if machine.processes > 1:
         raise ConfigError("the policy-gradient recipes run on one device: start them without accelerate launch")
+    if config.generator == "vllm":
+        vllm_generator.imported()  # said before anything is loaded
     prompts = read_prompts(config.prompts)
     tokenizer = load_tokenizer(config.model)
     rewards = load_rewards(config, machine, log, tokenizer=tokenizer)

@@ -24,6 +24,11 @@ class PolicyGradientConfig(RewardSettings):
     max_prompt_length: int = setting(512, "longest prompt, in tokens; prompts lose their start", low=1)
     temperature: float = setting(1.0, "of sampling; all log-probabilities are divided by it too", low=0.01)
 
+    generator: str = setting(
+        "transformers", "what draws completions; vllm where it is installed", choices=("transformers", "vllm")
+    )
+    vllm_memory: float = setting(0.3, "share of the GPU's memory for generator=vllm", low=0.01, high=1)
+
     baseline: str = setting(
         help="what a reward is compared with: the batch's mean, the mean of the prompt's other completions, the "
         "group's mean (group_std: in units of its deviation), a learned value with GAE, or (constrained) the "

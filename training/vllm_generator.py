@@ -1,0 +1,68 @@
+"""vLLM as a generator: `generator=vllm`, where it is installed (a CUDA machine; it is not among the requirements).
+
+The engine runs in this process on the trainer's GPU, so weights are handed over in memory. Written against vLLM's
+public interface (LLM.generate, LLM.apply_model, SamplingParams) as of 0.11; where it rounds otherwise than the trainer
+does, `sampler_gap` shows by how much.
+"""
+
+import os
+
+import torch
+
+from training.config import ConfigError
+from training.sampling import Completion
+
+
+class VLLMGenerator:
+    """As `generators.LocalGenerator`. `share`: of the GPU's memory for vLLM's weights and cache."""
+
+    def __init__(self, policy, source: str, *, eos_id: int, max_length: int, share: float, seed: int):
+        # One process, or the engine would be another one that the weights had to be sent to.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        vllm = imported()
+        self.policy, self.eos_id = policy, eos_id
+        self.sampling_params = vllm.SamplingParams
+        self.engine = vllm.LLM(
+            model=source,
+            dtype="bfloat16",
+            max_model_len=max_length,
+            gpu_memory_utilization=share,
+            skip_tokenizer_init=True,
+            logprobs_mode="processed_logprobs",  # of the distribution that is sampled from, temperature and all
+            seed=seed,
+        )
+
+    @torch.no_grad()
+    def sync(self) -> None:
+        weights = [(name, parameter.detach()) for name, parameter in self.policy.named_parameters()]
+        self.engine.apply_model(lambda model: len(model.load_weights(weights) or ()))
+        self.engine.reset_prefix_cache()  # what was cached was computed by the old weights
+
+    def sample(self, prompts, *, n, max_new_tokens, temperature, seed) -> list[list[Completion]]:
+        parameters = [
+            self.sampling_params(
+                n=n, temperature=temperature, max_tokens=max_new_tokens, seed=(seed + number) % 2**63, logprobs=0,
+                top_p=1.0, top_k=0, min_p=0.0, repetition_penalty=1.0, stop_token_ids=[self.eos_id], detokenize=False,
+            )
+            for number in range(len(prompts))
+        ]  # fmt: skip
+        outputs = self.engine.generate(
+            [{"prompt_token_ids": list(prompt)} for prompt in prompts], parameters, use_tqdm=False
+        )
+        return [[self._completion(output) for output in request.outputs] for request in outputs]
+
+    def _completion(self, output) -> Completion:
+        ids = tuple(output.token_ids)
+        logprobs = tuple(of_token[id].logprob for id, of_token in zip(ids, output.logprobs, strict=True))
+        return Completion(ids, logprobs, truncated=ids[-1] != self.eos_id)
+
+
+def imported():
+    """The module vllm. Raises ConfigError where it is not installed."""
+    try:
+        import vllm
+    except ImportError as error:
+        raise ConfigError(
+            "generator=vllm needs vLLM, which is not installed here: pip install vllm, or leave generator=transformers"
+        ) from error
+    return vllm
