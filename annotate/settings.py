@@ -147,6 +147,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "ENUM_NAME_OVERRIDES": {
+        "ComparisonKind": "annotate.models.comparison.Comparison.Kind",
         "DatasetKind": "annotate.models.dataset.Dataset.Kind",
         "ModelKind": "annotate.models.model_version.ModelVersion.Kind",
     },

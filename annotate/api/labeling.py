@@ -1,11 +1,14 @@
 """The queue: the next pair, its judgment, its skip."""
 
+from typing import ClassVar
+
 from drf_spectacular.utils import extend_schema
 from rest_framework.response import Response
 
 from annotate import access
 from annotate.api import serializers
 from annotate.api.views import ProjectView
+from annotate.labeling.editing import edit_judgment
 from annotate.labeling.progress import queue_state, reserved_by_others
 from annotate.labeling.queue import release, renew, reserve_next
 from annotate.labeling.submit import skip_comparison, submit_judgment
@@ -34,6 +37,16 @@ class Judgments(ProjectView):
     def post(self, request, slug):
         """Stores a judgment. The same key twice is stored once, so a request may be sent again after a failure."""
         judgment = submit_judgment(request.user, **self.read(serializers.JudgmentRequest))
+        return Response(serializers.JudgmentSerializer(judgment).data)
+
+
+class OwnJudgment(ProjectView):
+    roles: ClassVar = {"PUT": access.Role.ANNOTATOR}
+
+    @extend_schema(request=serializers.VerdictRequest, responses=serializers.JudgmentSerializer)
+    def put(self, request, slug, pk):
+        """Says something else about one of your last comparisons; what you said before is kept as a version."""
+        judgment = edit_judgment(self.project, request.user, pk, **self.read(serializers.VerdictRequest))
         return Response(serializers.JudgmentSerializer(judgment).data)
 
 

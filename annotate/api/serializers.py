@@ -4,7 +4,8 @@ from rest_framework import serializers
 
 from annotate.datasets.importing import FORMATS as IMPORT_FORMATS
 from annotate.datasets.snapshots import VOTES
-from annotate.models import Dataset, GuidelineVersion, Membership, ModelVersion, Project, Round, Run, Skip
+from annotate.models import Comparison, Dataset, GuidelineVersion, Membership, ModelVersion, Project, Round, Run, Skip
+from annotate.models.judgment import Flag
 
 
 class ProjectSerializer(serializers.ModelSerializer):
@@ -25,7 +26,21 @@ class NewProject(serializers.Serializer):
     guidelines = serializers.CharField(required=False, help_text="Markdown; without it the default text.")
 
 
-class ProjectSettings(serializers.Serializer):
+class AskedFor(serializers.Serializer):
+    """What the labeling page asks besides the four-way rating."""
+
+    allow_equal = serializers.BooleanField(required=False, help_text="Ties; in rankings, shared ranks.")
+    allow_both_bad = serializers.BooleanField(required=False)
+    ask_criteria = serializers.BooleanField(required=False)
+    ask_overall = serializers.BooleanField(required=False, help_text="Quality of each response from 1 to 7.")
+    ask_flags = serializers.BooleanField(required=False, help_text="What is wrong with each response.")
+    ask_confidence = serializers.BooleanField(required=False)
+    ask_edited = serializers.BooleanField(required=False, help_text="The better answer, improved.")
+    require_note = serializers.BooleanField(required=False)
+    edit_last = serializers.IntegerField(required=False, min_value=0, max_value=100)
+
+
+class ProjectSettings(AskedFor):
     name = serializers.CharField(max_length=120, required=False)
     description = serializers.CharField(required=False, allow_blank=True)
     judgments_wanted = serializers.IntegerField(required=False, help_text="Of comparisons added from now on.")
@@ -76,9 +91,20 @@ class MessageSerializer(serializers.Serializer):
 class PairSerializer(serializers.Serializer):
     key = serializers.UUIDField(help_text="Goes back with the judgment, the skip or the renewal.")
     prompt = MessageSerializer(many=True, source="comparison.prompt.messages")
-    a = serializers.CharField(source="left.text")
-    b = serializers.CharField(source="right.text")
+    kind = serializers.ChoiceField(choices=Comparison.Kind.choices, source="comparison.kind")
+    a = serializers.SerializerMethodField(help_text="Of a pair; null where four or more are ranked.")
+    b = serializers.SerializerMethodField()
+    responses = serializers.SerializerMethodField(help_text="All of them in the order shown: A, B, …")
     lease_until = serializers.DateTimeField(source="slot.free_from")
+
+    def get_a(self, reservation) -> str | None:
+        return None if reservation.comparison.is_ranking else reservation.left.text
+
+    def get_b(self, reservation) -> str | None:
+        return None if reservation.comparison.is_ranking else reservation.right.text
+
+    def get_responses(self, reservation) -> list[str]:
+        return [response.text for response in reservation.shown]
 
 
 class QueueStateSerializer(serializers.Serializer):
@@ -96,20 +122,47 @@ class NextSerializer(serializers.Serializer):
     )
 
 
-class JudgmentRequest(serializers.Serializer):
-    key = serializers.UUIDField()
-    rating = serializers.IntegerField(help_text="1 A is better, 2 A slightly, 3 B slightly, 4 B is better.")
+class VerdictRequest(serializers.Serializer):
+    """What is said; lists have an entry a response, in the order shown."""
+
+    rating = serializers.IntegerField(
+        required=False, allow_null=True,
+        help_text="Of a pair: 1 A is better, 2 A slightly, 3 B slightly, 4 B is better; 0 equal and 5 both bad where "
+        "the project allows them.",
+    )  # fmt: skip
+    ranks = serializers.ListField(
+        child=serializers.IntegerField(), required=False, help_text="Of a ranking: 1 is the best; equals share a rank."
+    )
     helpful = serializers.IntegerField(required=False, allow_null=True, help_text="1 A, 0 equal, -1 B.")
     truthful = serializers.IntegerField(required=False, allow_null=True)
     harmless = serializers.IntegerField(required=False, allow_null=True)
+    overall = serializers.ListField(
+        child=serializers.IntegerField(allow_null=True), required=False, help_text="From 1 to 7, or null."
+    )
+    flags = serializers.ListField(
+        child=serializers.ListField(child=serializers.ChoiceField(choices=[flag.name.lower() for flag in Flag])),
+        required=False, help_text="What is wrong with each response.",
+    )  # fmt: skip
+    confidence = serializers.IntegerField(required=False, allow_null=True, help_text="1 a guess, 2 fairly, 3 certain.")
     note = serializers.CharField(required=False, allow_blank=True)
+    edited = serializers.CharField(required=False, allow_blank=True, help_text="The better answer, improved.")
+
+    def validate_flags(self, flags: list[list[str]]) -> list[int]:
+        return [sum({Flag[name.upper()].value for name in names}) for names in flags]
+
+
+class JudgmentRequest(VerdictRequest):
+    key = serializers.UUIDField()
+    active_seconds = serializers.FloatField(required=False, allow_null=True, help_text="Counted by the client.")
 
 
 class JudgmentSerializer(serializers.Serializer):
     id = serializers.IntegerField()
-    rating = serializers.IntegerField()
+    rating = serializers.IntegerField(allow_null=True)
     seconds = serializers.FloatField()
+    version = serializers.IntegerField(help_text="From 1; each change is a new one.")
     created_at = serializers.DateTimeField()
+    changed_at = serializers.DateTimeField(allow_null=True)
     extra = serializers.SerializerMethodField(help_text="Came too late for a slot; it is kept all the same.")
 
     def get_extra(self, judgment) -> bool:

@@ -12,6 +12,7 @@ _project = [
     path("members/<str:username>/", projects.Member.as_view()),
     path("next/", labeling.Next.as_view()),
     path("judgments/", labeling.Judgments.as_view()),
+    path("judgments/<int:pk>/", labeling.OwnJudgment.as_view()),
     path("skips/", labeling.Skips.as_view()),
     path("reservations/<uuid:key>/renew/", labeling.Renewal.as_view()),
     path("reservations/<uuid:key>/release/", labeling.Release.as_view()),

@@ -8,10 +8,15 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate.errors import UserError
+from annotate.labeling import order
 from annotate.labeling.locks import lock_annotator
 from annotate.labeling.verdict import Verdict, read_verdict
-from annotate.models import Assessment, Judgment, JudgmentVersion, Project
+from annotate.models import Assessment, GoldQuestion, Judgment, JudgmentVersion, Project
 from annotate.projects import current_guidelines
+
+# The right answer to a question of the test is shown after it. Hidden gold questions may be changed like any pair, for
+# nobody knows which ones they are.
+QUALIFICATION = GoldQuestion.Purpose.QUALIFICATION
 
 
 def own_judgments(project: Project, user) -> QuerySet[Judgment]:
@@ -25,7 +30,8 @@ def editable(project: Project, user) -> set[int]:
     """Ids of the judgments that `user` may change: the last ones, while the project is open."""
     if project.archived:
         return set()
-    return set(own_judgments(project, user).values_list("pk", flat=True)[: project.edit_last])
+    last = own_judgments(project, user).values_list("pk", "comparison__gold__purpose")[: project.edit_last]
+    return {pk for pk, purpose in last if purpose != QUALIFICATION}
 
 
 def editable_judgment(project: Project, user, judgment_id: int) -> Judgment:
@@ -39,6 +45,8 @@ def editable_judgment(project: Project, user, judgment_id: int) -> Judgment:
     )
     if judgment is None:
         raise UserError(_("You have no such judgment in this project."))
+    if GoldQuestion.objects.filter(comparison=judgment.comparison_id, purpose=QUALIFICATION).exists():
+        raise UserError(_("The answers of the test stand as they were given."))
     if project.archived:
         raise UserError(_("This project is closed, so its judgments stand as they are."))
     newer = own_judgments(project, user).filter(created_at__gt=judgment.created_at)
@@ -81,4 +89,5 @@ def edit_judgment(
     judgment.save()
     judgment.assessments.all().delete()
     Assessment.objects.bulk_create(verdict.assessments(judgment, shown))
+    order.judged(project, judgment.comparison)
     return judgment

@@ -12,7 +12,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (isWriting(event.target) || document.querySelector("dialog[open]")) return;
     // Enter belongs to a link or button that has the focus.
-    if (event.key === "Enter" && event.target.closest("a, button, summary")) return;
+    if (event.key === "Enter" && event.target.closest("a, button:not(.chip), summary")) return;
     const name = actionOf(event);
     // Enter on a radio button would send its form even where another key was chosen for that.
     if (!name && event.key === "Enter" && event.target.matches("#judge input")) event.preventDefault();

@@ -153,7 +153,8 @@
   document.addEventListener("htmx:afterRequest", (event) => {
     if (!isSend(event)) return;
     event.detail.elt.classList.remove("slow");
-    if (event.detail.successful) forget(DRAFT);
+    // A refused one (422) stays a draft.
+    if (event.detail.successful && event.detail.xhr.status < 300) forget(DRAFT);
   });
   document.addEventListener("htmx:sendError", (event) => {
     if (isSend(event)) complain("Not saved: the server cannot be reached.");

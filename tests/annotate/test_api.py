@@ -7,6 +7,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from annotate.api import urls as api_urls
+from annotate.labeling.comparisons import NewResponse, add_prompts, add_rankings, add_responses, ranking_of
 from annotate.models import Comparison, Judgment, Prompt, Response, Slot, User
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +41,7 @@ def test_a_whole_session_of_labeling(api, ada, pairs):
     pairs(2)
     client = api(ada)
     answer = client.post("next/").json()
-    assert set(answer["pair"]) == {"key", "prompt", "a", "b", "lease_until"}
+    assert set(answer["pair"]) == {"key", "prompt", "kind", "a", "b", "responses", "lease_until"}
     assert answer["pair"]["prompt"] == [{"role": "user", "content": "Question 0"}]
     assert answer["state"]["total_wanted"] == 2
     key = answer["pair"]["key"]
@@ -59,6 +60,24 @@ def test_a_whole_session_of_labeling(api, ada, pairs):
     answer = client.post("next/").json()
     assert answer["pair"] is None
     assert (answer["state"]["judged"], answer["state"]["skipped"]) == (1, 1)
+
+
+def test_a_ranking_is_judged_and_changed(api, ada, project):
+    (prompt,) = add_prompts(project, [[{"role": "user", "content": "Rank"}]]).rows
+    written = add_responses(project, [NewResponse(prompt, text, "m") for text in "wxyz"]).rows
+    add_rankings(project, [ranking_of(written)])
+    client = api(ada)
+    shown = client.post("next/").json()["pair"]
+    assert (shown["kind"], shown["a"], sorted(shown["responses"])) == ("ranking", None, list("wxyz"))
+    body = {"key": shown["key"], "ranks": [1, 2, 3, 4], "flags": [["opinion"], [], [], []], "overall": [7, None, 4, 1]}
+    first = client.post("judgments/", body, format="json").json()
+    assert (first["rating"], first["version"]) == (None, 1)
+    assert client.post("judgments/", body | {"flags": [["rude"]]}, format="json").status_code == 400
+    edited = client.put(f"judgments/{first['id']}/", {"ranks": [2, 1, 3, 4]}, format="json").json()
+    assert edited["version"] == 2 and edited["changed_at"]
+    assert [row.rank for row in Judgment.objects.get().assessments.all()] == [2, 1, 3, 4]
+    refused = client.put(f"judgments/{first['id'] + 1}/", {"ranks": [1, 2, 3, 4]}, format="json")
+    assert (refused.status_code, "no such" in refused.json()["detail"]) == (400, True)
 
 
 def test_a_released_pair_is_free_again(api, ada, pairs):
@@ -85,7 +104,7 @@ def test_errors_name_the_field(api, ada, pairs):
     key = client.post("next/").json()["pair"]["key"]
     answer = client.post("judgments/", {"key": key, "rating": 9}, format="json")
     assert (answer.status_code, answer.json()["field"]) == (400, "rating")
-    assert "rating" in client.post("judgments/", {"key": key}, format="json").json()
+    assert client.post("judgments/", {"key": key}, format="json").json()["field"] == "rating"
     assert client.post("judgments/", {"key": "x", "rating": 1}, format="json").status_code == 400
     assert client.post("skips/", {"key": key, "reason": "lazy"}, format="json").status_code == 400
     assert not Judgment.objects.exists()
@@ -246,4 +265,4 @@ def test_the_schema_is_openapi_and_describes_every_address(api, admin):
     # Below a project, and the list of projects itself.
     assert len(schema["paths"]) == len(addresses) + 1
     pair = schema["components"]["schemas"]["Pair"]["properties"]
-    assert set(pair) == {"key", "prompt", "a", "b", "lease_until"}
+    assert set(pair) == {"key", "prompt", "kind", "a", "b", "responses", "lease_until"}
