@@ -9,6 +9,7 @@ _WINDOW = 10
 _ALIKE = 0.9
 _SAMPLER_GAP = 0.1
 _CLIPPED = 0.5
+_FAILURES = 0.25
 
 
 class Monitor:
@@ -37,6 +38,10 @@ class Monitor:
             )
         if last["equal_groups"] == 1 and self.config.samples > 1:
             yield "equal", "all completions of each prompt scored the same: there is nothing to tell them apart by"
+        if last.get("passed") == 0:
+            yield "judges", "no completion passed all judges: there is nothing to reinforce"
+        if last.get("reward_failures", 0) > _FAILURES:
+            yield "failures", f"{last['reward_failures']:.0%} of the completions got no reward and were left out"
         if last.get("self_similarity", 0) > _ALIKE and self.config.samples > 1:
             yield (
                 "alike",

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotate import access
 from annotate.datasets.importers import hh, native, ukp
@@ -66,6 +68,7 @@ def import_file(
     *,
     format: str = "native",
     rankings: bool = False,
+    judge: str | None = None,
     user=None,
     filename: str | None = None,
 ) -> ImportReport:
@@ -73,7 +76,8 @@ def import_file(
 
     Comparisons go to the queue with the project's number of slots, as all their pairs; with `rankings` those of four to
     nine different responses go there as one ranking. Preferences and votes become judgments by inactive
-    annotators (`import:<name of the file>`, `ukp:<worker>`) and use up no slot. `user` None is the machine's own
+    annotators (`import:<name of the file>`, `ukp:<worker>`; with `judge`, for what a model judged, `judge:<judge>`) and
+    use up no slot. `user` None is the machine's own
     administrator; `filename` is the name that errors use. Raises UserError (file, line, field, what was expected), and
     then nothing has changed; PermissionDenied for anybody but the project's admins.
     """
@@ -85,8 +89,9 @@ def import_file(
         raise UserError(f"There is no format “{format}”: choose one of {', '.join(FORMATS)}.", field="format")
     if kind not in reader.KINDS:
         raise UserError(f"The format {format} holds {' or '.join(reader.KINDS)}, not “{kind}”.", field="kind")
+    voter = f"import:{_source_name(filename)}" if judge is None else _judge_name(judge)
     try:
-        report = import_items(project, reader.read(path, kind, _source_name(filename)), rankings=rankings)
+        report = import_items(project, reader.read(path, kind, voter), rankings=rankings)
     except records.RecordError as error:
         named = records.RecordError(filename, error.line, error.field, error.expected)
         raise UserError(f"{named}.", field="file") from error
@@ -100,6 +105,13 @@ def import_items(project: Project, items: Iterable, *, rankings: bool = False) -
     """As `import_file`, for records and voted pairs that come from no file; each chunk of items is of one class."""
     lock_project(project)
     return _write(project, iter(items), rankings)
+
+
+def _judge_name(judge: str) -> str:
+    """The judge's user name, told apart from people's."""
+    if not re.fullmatch(r"[\w.@+/-]{1,100}", judge):
+        raise UserError(_("A judge's name is letters, digits and . @ + / - _ only, 100 at most."), field="judge")
+    return f"judge:{judge}"
 
 
 def _source_name(filename: str) -> str:

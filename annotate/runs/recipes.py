@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from django.utils.translation import gettext_lazy as _
 
 from annotate.errors import UserError
-from annotate.models import Dataset, ModelVersion
+from annotate.models import Dataset, ModelVersion, Run
 from training.config import ConfigError, describe, resolve
-from training.rewards.spec import reaches_out
+from training.rewards.spec import reaches_out, sources_of
 
 DEMONSTRATIONS, PREFERENCES, PROMPTS = Dataset.Kind.DEMONSTRATIONS, Dataset.Kind.PREFERENCES, Dataset.Kind.PROMPTS
 POLICY, REWARD = ModelVersion.Kind.POLICY, ModelVersion.Kind.REWARD
@@ -161,6 +161,13 @@ def checked_params(name: str, params: dict) -> dict:
     return {key: getattr(config, key) for key in given}
 
 
+def reward_names(run: Run) -> tuple[list[str], list[str]]:
+    """The names of the run's sources of reward, as its curves have them, and of its judges."""
+    model = [{"source": "model", "path": "-"}] if run.reward_model_id else []
+    rewards = sources_of("rewards", model + (run.params.get("rewards") or []))
+    return list(rewards), list(sources_of("judges", run.params.get("judges") or []))
+
+
 def _is_the_sites(setting: dict) -> bool:
     free_text = setting["type"] == "str" and not setting["choices"]
     return setting["name"] == "resume" or (free_text and setting["name"] != "heldout")
@@ -171,15 +178,18 @@ def _own_sources(name: str, value) -> list:
     try:
         rows = json.loads(value) if isinstance(value, str) else value
     except (ValueError, RecursionError):
-        raise UserError(f"{name} must be a list of sources, as JSON.", field=name) from None
+        rows = None
     rows = [rows] if isinstance(rows, dict) else rows
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{name} must be a list of sources, as JSON.", field=name)
+        raise UserError(_("%(setting)s must be a list of sources, as JSON.") % {"setting": name}, field=name)
     for row in rows:
         if reaches_out(row):
             raise UserError(
-                f"{name}: a source {row.get('source')} may not name files, models or addresses here. Choose a reward "
-                "model of the project, or start the run on the worker's machine.",
+                _(
+                    "%(setting)s: a source %(source)s may not name files, models or addresses here. Choose a reward "
+                    "model of the project, or start the run on the worker's machine."
+                )
+                % {"setting": name, "source": row.get("source")},
                 field=name,
             )
     return rows

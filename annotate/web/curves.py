@@ -3,6 +3,8 @@
 import json
 from dataclasses import dataclass, field
 
+from django.utils.translation import gettext as _
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -24,6 +26,17 @@ class Curve:
 
 def _with_heldout(name: str, legend: str) -> dict[str, str]:
     return {name: legend, f"{name}_heldout": f"{legend}, held out"}
+
+
+def main(rewards: list[str], judges: list[str]) -> list[Curve]:
+    """The charts shown unfolded; several sources of reward, and judges, have a chart of their own beside `MAIN`."""
+    sources = {f"reward_{name}": name for name in rewards} if len(rewards) > 1 else {}
+    verdicts = {"passed": _("all judges")} | {f"passed_{name}": name for name in judges} if judges else {}
+    of_sources = [
+        Curve(_("Rewards"), _("reward"), _("Each source's mean score, before its weight."), sources),
+        Curve(_("Passed"), _("share"), _("Answers that the judges pass."), verdicts),
+    ]
+    return MAIN + [curve for curve in of_sources if curve.series]
 
 
 MAIN = [

@@ -16,7 +16,7 @@ from annotate.errors import UserError
 from annotate.models import Dataset, Judgment, Project, Run
 from annotate.models.judgment import DECIDED
 from annotate.runs import launch, selectors
-from annotate.runs.recipes import RECIPES, SiteRecipe
+from annotate.runs.recipes import RECIPES, SiteRecipe, reward_names
 from annotate.web import curves
 from annotate.web.common import ADMIN, RESEARCHER, page, project_view
 from annotate.web.conversation import conversation
@@ -98,7 +98,7 @@ def show(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     run = _run(project, pk)
     context = _run_context(request, project, run) | {
         "caveat": text_of(run.recipe).caveat,
-        "charts": {"main": curves.MAIN, "more": curves.MORE},
+        "charts": {"main": curves.main(*reward_names(run)), "more": curves.MORE},
     }
     return page(request, "runs/show.html", project, **context)
 

@@ -92,6 +92,16 @@ def test_preferences_become_judgments_without_slots(project, ada, file):
     assert Slot.objects.count() == 0 and reserve_next(project, ada) is None
 
 
+def test_what_a_model_judged_is_a_judges_vote(project, file):
+    row = {"prompt": "P1", "chosen": "good", "rejected": "bad", "strength": "better", "probability": 0.9}
+    import_file(project, file("preferences.jsonl", row), "preferences", judge="llama-3.1/8b")
+    (judgment,) = Judgment.objects.all()
+    assert judgment.annotator.username == "judge:llama-3.1/8b" and judgment.winner.text == "good"
+    assert not judgment.annotator.is_active and not judgment.annotator.has_usable_password()
+    with pytest.raises(UserError, match="judge's name"):
+        import_file(project, file("preferences.jsonl", row), "preferences", judge="two words")
+
+
 def test_the_side_of_an_imported_winner_says_nothing(project, file):
     rows = [{"prompt": f"P{number}", "chosen": f"c{number}", "rejected": f"r{number}"} for number in range(60)]
     import_file(project, file("votes.jsonl", *rows), "preferences")

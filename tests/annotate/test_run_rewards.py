@@ -31,3 +31,18 @@ def test_sources_that_reach_out_are_refused(rewards):
 def test_a_mistake_in_a_source_is_told():
     with pytest.raises(UserError, match="has no setting token"):
         checked_params("ppo", {"rewards": [{"source": "max_length", "token": 40}]})
+
+
+def test_a_run_page_has_a_chart_of_its_sources():
+    from annotate.models import Run
+    from annotate.runs.recipes import reward_names
+    from annotate.web.curves import MAIN, main
+
+    rows = [{"source": "max_length", "words": 9}, {"source": "json", "name": "form"}]
+    run = Run(reward_model_id=1, params={"rewards": rows, "judges": [{"source": "json"}]})
+    assert reward_names(run) == (["model", "max_length", "form"], ["json"])
+    assert [curve.names for curve in main(*reward_names(run))[len(MAIN) :]] == [
+        "reward_model reward_max_length reward_form",
+        "passed passed_json",
+    ]
+    assert main(*reward_names(Run(reward_model_id=1, params={}))) == MAIN

@@ -35,7 +35,7 @@ def read(path: str | os.PathLike, kind: str, name: str) -> Iterator[VotedPair | 
             yield Skipped(line, "the prompt ends with the assistant's own turn")
         else:
             preference = Preference(prompt, chosen[-1][1], rejected[-1][1])
-            yield voted_pair(preference, line, f"import:{name}")
+            yield voted_pair(preference, line, name)
 
 
 def _turns(row: dict, field: str, path, line: int) -> list[Turn]:

@@ -11,7 +11,7 @@ KINDS = ("prompts", "comparisons", "preferences", "demonstrations")
 
 
 def read(path: str | os.PathLike, kind: str, name: str) -> Iterator[Record | VotedPair | Skipped]:
-    """Records as they stand; a preference becomes a pair with one vote by `import:<name>`. Raises RecordError."""
+    """Records as they stand; a preference becomes a pair with one vote by the user `name`. Raises RecordError."""
     for line, row in iter_rows(path):
         record = parse_record(row, kind, path, line)
         if not isinstance(record, Preference):
@@ -19,7 +19,7 @@ def read(path: str | os.PathLike, kind: str, name: str) -> Iterator[Record | Vot
         elif record.chosen == record.rejected:
             yield Skipped(line, "chosen and rejected are the same text")
         else:
-            yield voted_pair(record, line, f"import:{name}")
+            yield voted_pair(record, line, name)
 
 
 def voted_pair(preference: Preference, line: int, annotator: str) -> VotedPair:

@@ -18,17 +18,19 @@ class Command(BaseCommand):
         parser.add_argument("--kind", help="prompts, comparisons, preferences or demonstrations")
         parser.add_argument("--format", default="native", choices=FORMATS, help="default: native")
         parser.add_argument("--rankings", action="store_true", help="4 to 9 responses to a prompt are one ranking")
+        parser.add_argument("--judge", metavar="NAME", help="the model that judged: votes are by the user judge:NAME")
         parser.add_argument("--create", action="store_true", help="make the project if there is none of this name")
 
     @transaction.atomic
-    def handle(self, *, project, file, kind, format, rankings, create, **options):
+    def handle(self, *, project, file, kind, format, rankings, judge, create, **options):
         kinds = FORMATS[format].KINDS
         if kind is None:
             if len(kinds) > 2:
                 raise CommandError(f"Say what the file holds: --kind {'|'.join(kinds)}")
             kind = kinds[0]
         try:
-            report = import_file(self._project(project, create), file, kind, format=format, rankings=rankings)
+            target = self._project(project, create)
+            report = import_file(target, file, kind, format=format, rankings=rankings, judge=judge)
         except UserError as error:
             raise CommandError(error.message) from error
         for name, count in vars(report).items():
