@@ -110,6 +110,16 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='QualityReport',
+            fields=[
+                ('project', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='quality_report', serialize=False, to='annotate.project')),
+                ('key', models.CharField(blank=True, max_length=100)),
+                ('figures', models.JSONField(null=True)),
+                ('computed_at', models.DateTimeField(null=True)),
+                ('asked_at', models.DateTimeField(null=True)),
+            ],
+        ),
+        migrations.CreateModel(
             name='Writing',
             fields=[
                 ('key', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
@@ -672,6 +682,10 @@ class Migration(migrations.Migration):
             model_name='persontally',
             name='user',
             field=models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='tallies', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddConstraint(
+            model_name='qualityreport',
+            constraint=models.CheckConstraint(condition=models.Q(('computed_at__isnull', True), models.Q(('key', ''), _negated=True), _connector='OR'), name='quality_report_figures_have_a_key'),
         ),
         migrations.AddField(
             model_name='writing',

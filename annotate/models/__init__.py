@@ -8,6 +8,7 @@ from annotate.models.gold import GoldQuestion
 from annotate.models.judgment import Assessment, Judgment, JudgmentVersion, Skip
 from annotate.models.model_version import ModelVersion
 from annotate.models.project import GuidelineVersion, Membership, Project
+from annotate.models.quality_report import QualityReport
 from annotate.models.round import Round
 from annotate.models.run import Run, RunEvent
 from annotate.models.slot import Reservation, Slot
@@ -32,6 +33,7 @@ __all__ = [
     "Project",
     "ProjectTally",
     "Prompt",
+    "QualityReport",
     "Reservation",
     "Response",
     "Round",

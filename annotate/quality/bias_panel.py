@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotate.quality import bias
-from annotate.quality.bias import HURRY, HURRY_LENGTH, LENGTH, MARKDOWN, POSITION, PULLS, Choices, Fit, Pull
+from annotate.quality.bias import HURRY, HURRY_LENGTH, LENGTH, MARKDOWN, POSITION, PULLS, Choices, Pull
 from annotate.quality.panels import Missing, attempt
 
 # People with a fit of their own: those with the most decided judgments.
 MOST_PEOPLE = 30
 # Units across a plot; whole numbers, so that no locale puts a comma into an SVG.
 PLOT_WIDTH = 1000
+# The edge, in percent from one half, of a plot that shows every chance there is.
+WHOLE = 50
 
 TITLES = {
     POSITION: "Left side",
@@ -75,11 +77,11 @@ class ProjectBias:
 
 @dataclass(frozen=True)
 class PersonBias:
-    """`pulls` with their titles, in the order of PULLS; `towards`: what this person's votes visibly lean to."""
+    """`pulls` in the order of PULLS, drawn from 0 to 100 %; `towards`: what this person's votes visibly lean to."""
 
     name: str
     votes: int
-    pulls: list[tuple[str, Pull | Missing]]
+    pulls: list[PullRow]
     towards: list[str]
 
 
@@ -88,7 +90,7 @@ def project_bias(choices: Choices) -> ProjectBias | Missing:
     if isinstance(fitted, Missing):
         return fitted
     edge = _edge(list(fitted.pulls.values()))
-    return ProjectBias([_row(name, fitted, edge) for name in PULLS], fitted.votes, fitted.ridge, edge)
+    return ProjectBias([_row(name, fitted.pulls, edge) for name in PULLS], fitted.votes, fitted.ridge, edge)
 
 
 def people_bias(choices: Choices, names: list[str]) -> list[PersonBias]:
@@ -99,14 +101,14 @@ def people_bias(choices: Choices, names: list[str]) -> list[PersonBias]:
     for person in busiest[decided[busiest] >= bias.FEWEST_VOTES].tolist():
         fitted = attempt(bias.fit, choices.of(person))
         found = {} if isinstance(fitted, Missing) else fitted.pulls
-        pulls = [(TITLES[name], found.get(name, Missing(WHY_MISSING[name]))) for name in PULLS]
+        pulls = [_row(name, found, WHOLE) for name in PULLS]
         towards = [_towards(name, pull) for name, pull in found.items() if pull.is_seen]
         rows.append(PersonBias(names[person], int(decided[person]), pulls, towards))
     return rows
 
 
-def _row(name: str, fitted: Fit, edge: int) -> PullRow:
-    pull = fitted.pulls.get(name)
+def _row(name: str, pulls: dict[str, Pull], edge: int) -> PullRow:
+    pull = pulls.get(name)
     if pull is None:
         return PullRow(TITLES[name], MEANINGS[name], Missing(WHY_MISSING[name]), "")
     verdict = f"Pulls to the {_towards(name, pull)}." if pull.is_seen else "No pull seen: the interval holds 50 %."

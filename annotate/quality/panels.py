@@ -7,7 +7,7 @@ import numpy as np
 
 from annotate.quality import agreement
 from annotate.quality.agreement import Estimate
-from annotate.quality.reliability import Mace, mace
+from annotate.quality.reliability import Mace
 from annotate.quality.strengths import bradley_terry
 from annotate.quality.table import JudgmentTable
 from annotate.quality.votes import NotDefined, Votes
@@ -121,12 +121,11 @@ def pair_rows(table: JudgmentTable) -> list[PairRow]:
     return rows
 
 
-def people_rows(table: JudgmentTable) -> list[PersonRow]:
+def people_rows(table: JudgmentTable, truth: Mace) -> list[PersonRow]:
     """Who judged most, with how far the others bear them out."""
     votes = table.verdicts()
     judged = np.bincount(table.annotator)
     shown = np.argsort(-judged, kind="stable")[:MOST_PEOPLE]
-    truth = mace(votes)
     intervals = truth.competence_interval(shown)
     met = np.bincount(votes.overlapping().annotator, minlength=len(judged))
     return [

@@ -34,9 +34,12 @@ def read_responses(project: Project) -> ResponseTable:
 
 
 def read_judgments(project: Project, responses: ResponseTable) -> JudgmentTable:
-    """Every judgment of the project, late extras and imported votes included; a ranking as the pairs it implies."""
+    """Every judgment of the project, extras and imported votes too, a ranking as the pairs it implies.
+
+    Gold questions are left out: they were chosen because people agree on them.
+    """
     of_pairs = (
-        Judgment.objects.filter(comparison__project=project, rating__isnull=False)
+        Judgment.objects.filter(comparison__project=project, comparison__gold__isnull=True, rating__isnull=False)
         .order_by("pk")
         .values_list("pk", "annotator", "comparison", "reservation", "left", "right", "rating", "seconds",
                      "guideline__number", *CRITERIA)

@@ -3,35 +3,15 @@
 from django.http import HttpRequest, HttpResponse
 
 from annotate.models import Project
-from annotate.quality import panels, selectors
-from annotate.quality.bias import FEWEST_VOTES
-from annotate.quality.bias_panel import TITLES, people_bias, project_bias
+from annotate.quality.report import figures_for
 from annotate.web.common import RESEARCHER, page, project_view
 
 
 @project_view(RESEARCHER)
 def quality(request: HttpRequest, project: Project) -> HttpResponse:
-    """All of it, computed from the judgments of this moment."""
-    responses = selectors.read_responses(project)
-    table = selectors.read_judgments(project, responses)
-    if not len(table):
+    """The figures as they stand, with their age; while they are computed the page looks again by itself."""
+    figures = figures_for(project)
+    if not figures.judgments or (figures.content and not figures.content["judgments"]):
         return page(request, "quality/empty.html", project)
-    choices = table.choices(responses.length, responses.markdown)
-    rows = panels.agreement_rows(table)
-    context = {
-        "judgments": len(table),
-        "annotators": len(table.names),
-        "comparisons": int(table.comparison.max()) + 1,
-        "reading": panels.reading_of(rows[0].alpha),
-        "overall": rows[0],
-        "agreement": rows,
-        "guidelines": panels.guideline_rows(table),
-        "people": panels.people_rows(table),
-        "pairs": panels.pair_rows(table),
-        "bias": project_bias(choices),
-        "people_bias": people_bias(choices, table.names),
-        "pull_titles": TITLES.values(),
-        "fewest_votes": FEWEST_VOTES,
-        "contestants": panels.contestant_rows(table, responses.generators),
-    }
-    return page(request, "quality/index.html", project, **context)
+    template = "quality/figures.html" if request.htmx else "quality/index.html"
+    return page(request, template, project, figures=figures, **(figures.content or {}))

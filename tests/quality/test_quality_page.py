@@ -10,6 +10,7 @@ from annotate.models import Judgment, User
 from annotate.quality import panels, selectors
 from annotate.quality.agreement import krippendorff_alpha, percent_agreement
 from annotate.quality.bias import LENGTH, POSITION, fit
+from annotate.quality.reliability import mace
 from tests.quality.conftest import Habit, save
 
 CHROMIUM = shutil.which("chromium")
@@ -77,7 +78,8 @@ def test_the_habits_of_people_show(project, simulate):
     words = words_of()
     assert "clicker mostly guessing" in words
     assert words.count("mostly guessing") == 1
-    people = {row.name: row for row in panels.people_rows(table_of(project)[0])}
+    table, _ = table_of(project)
+    people = {row.name: row for row in panels.people_rows(table, mace(table.verdicts()))}
     assert people["maria"].competence.value > 0.8
     assert people["clicker"].competence.value < 0.2
     assert people["clicker"].seconds == pytest.approx(4, rel=0.3)
@@ -157,7 +159,11 @@ def test_imported_ties_are_a_label_of_their_own(project, comparisons, judge):
 def test_queries_do_not_grow_with_the_data(project, simulate, django_assert_max_num_queries):
     simulate({f"person-{number}": Habit() for number in range(8)}, 30)
     client = client_of("researcher")
-    # Session, account, project, role; responses, judgments, names.
+    # Session, account, project, role; state (3) and report; state and report again, project, responses, judgments,
+    # rankings, names, the report kept (with its savepoints) and read.
+    with django_assert_max_num_queries(24):
+        assert client.get(ADDRESS).status_code == 200
+    # Once they are kept: session, account, project, role, state (3) and report.
     with django_assert_max_num_queries(8):
         assert client.get(ADDRESS).status_code == 200
 
@@ -192,7 +198,7 @@ def test_it_fits_a_telephone_and_breaks_no_policy(project, simulate, live_server
         page.evaluate("document.querySelectorAll('details.more').forEach(details => { details.open = true; })")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         plots = page.locator(".pull-plot")
-        assert plots.count() == 5
+        assert plots.count() == 5 + 3 * 5, "the project and each person"
         assert plots.first.bounding_box()["width"] > 250
         assert complaints == []
         browser.close()

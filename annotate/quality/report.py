@@ -1,0 +1,146 @@
+"""The figures of the quality page: computed once for a state of the judgments, kept, and made anew when it changed.
+
+A page asks for them with `figures_for`, which answers at once: few judgments are computed on the spot, many by the task
+that this asks for; meanwhile the page has the figures of before, or none yet. Where no worker takes the task within
+PATIENCE (a lone web server, or the one worker trains for hours), the next look computes them itself.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+from django.db import transaction
+from django.db.models import Sum
+from django.utils import timezone
+
+from annotate.models import GoldQuestion, JudgmentVersion, PersonTally, Project, QualityReport
+from annotate.quality import panels, selectors
+from annotate.quality.bias import FEWEST_VOTES
+from annotate.quality.bias_panel import TITLES, people_bias, project_bias
+from annotate.quality.reliability import mace
+
+# Up to so many judgments the figures take less time than a person notices.
+AT_ONCE = 3000
+PATIENCE = timedelta(seconds=10)
+# A task that was asked for so long ago is asked for again: its message or its worker is lost.
+ASK_AGAIN = timedelta(minutes=2)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Figures:
+    """`content` is what the templates show, None while it is computed for the first time; `new` judgments came since.
+
+    `judgments` counts all of the project, imported ones as well.
+    """
+
+    content: dict | None
+    computed_at: datetime | None
+    judgments: int
+    fresh: bool
+
+    @property
+    def new(self) -> int:
+        return self.judgments - self.content["judgments_counted"] if self.content else 0
+
+
+def figures_for(project: Project, *, now: datetime | None = None) -> Figures:
+    """The figures as they stand; asks for new ones where judgments have come or changed since."""
+    now = now or timezone.now()
+    judged, key = _state(project)
+    report = QualityReport.objects.filter(project=project).first()
+    fresh = report is not None and report.key == key
+    if not fresh and judged:
+        waited = now - report.asked_at if report and report.asked_at else None
+        if judged <= AT_ONCE or (waited is not None and waited > PATIENCE):
+            compute(project.pk, now=now)
+            report, fresh = QualityReport.objects.get(project=project), True
+        elif waited is None:
+            _ask(project, now)
+    return Figures(report and report.figures, report and report.computed_at, judged, fresh)
+
+
+def compute(project_id: int, *, now: datetime | None = None) -> None:
+    """Computes and keeps the figures, unless they are there already: doing it twice does it once."""
+    project = Project.objects.filter(pk=project_id).first()
+    if project is None:
+        return
+    judged, key = _state(project)
+    if not judged or QualityReport.objects.filter(project=project, key=key).exists():
+        return
+    content = plain(_content(project)) | {"judgments_counted": judged}
+    kept = {"key": key, "figures": content, "computed_at": now or timezone.now(), "asked_at": None}
+    QualityReport.objects.update_or_create(project=project, defaults=kept)
+
+
+def plain(value):
+    """`value` as JSON holds it: a dataclass becomes its fields and its properties, an array's number a number."""
+    if dataclasses.is_dataclass(value):
+        names = [field.name for field in dataclasses.fields(value)]
+        names += [name for name, member in vars(type(value)).items() if isinstance(member, property)]
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value if isinstance(value, bool | int | float) or value is None else str(value)
+
+
+def _content(project: Project) -> dict:
+    responses = selectors.read_responses(project)
+    table = selectors.read_judgments(project, responses)
+    if not len(table):
+        return {"judgments": 0}
+    choices = table.choices(responses.length, responses.markdown)
+    rows = panels.agreement_rows(table)
+    truth = mace(table.verdicts())
+    return {
+        "judgments": len(table),
+        "annotators": len(table.names),
+        "comparisons": int(table.comparison.max()) + 1,
+        "reading": panels.reading_of(rows[0].alpha),
+        "overall": rows[0],
+        "agreement": rows,
+        "guidelines": panels.guideline_rows(table),
+        "people": panels.people_rows(table, truth),
+        "settled": truth.converged,
+        "steps": truth.steps,
+        "pairs": panels.pair_rows(table),
+        "bias": project_bias(choices),
+        "people_bias": people_bias(choices, table.names),
+        "pull_titles": list(TITLES.values()),
+        "fewest_votes": FEWEST_VOTES,
+        "contestants": panels.contestant_rows(table, responses.generators),
+    }
+
+
+def _state(project: Project) -> tuple[int, str]:
+    """How many judgments there are, and a key that changes with each of them, each edit and each gold question."""
+    judged = PersonTally.objects.filter(project=project).aggregate(n=Sum("judged"))["n"] or 0
+    edits = JudgmentVersion.objects.filter(judgment__comparison__project=project).count()
+    gold = GoldQuestion.objects.filter(comparison__project=project).count()
+    return judged, f"{judged} {edits} {gold}"
+
+
+def _ask(project: Project, now: datetime) -> None:
+    """One page asks, however many look at the same time."""
+    QualityReport.objects.get_or_create(project=project)
+    waiting = QualityReport.objects.filter(project=project)
+    asked = waiting.filter(asked_at__isnull=True) | waiting.filter(asked_at__lt=now - ASK_AGAIN)
+    if asked.update(asked_at=now):
+        transaction.on_commit(lambda: _send(project.pk))
+
+
+def _send(project_id: int) -> None:
+    from annotate.quality.tasks import compute_report  # the task's module imports this one
+
+    try:
+        compute_report.apply_async(args=[project_id], retry=False)
+    except Exception:  # whatever a broker raises: the next look computes the figures itself
+        log.exception("no message could be sent about the quality of project %s", project_id)
