@@ -30,6 +30,7 @@ bench: .venv/installed-tests
 	$(PYTHON) -m benchmarks.training_throughput
 	$(PYTHON) -m benchmarks.aggregation
 	$(PYTHON) benchmarks/real_data.py
+	$(PYTHON) -m benchmarks.overoptimization
 
 loop: .venv/installed
 	$(PYTHON) benchmarks/loop.py
