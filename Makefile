@@ -2,6 +2,7 @@
 # make test   everything that is tested, with its own set-up
 # make lint   ruff only
 # make bench  the measurements behind the figures in docs/
+# make messages  the catalogues of translations follow the texts (needs Debian's gettext)
 # make loop   the whole loop with simulated annotators: does it learn? (long)
 
 PORT ?= 8000
@@ -11,7 +12,7 @@ export PREFLOOP_VAR
 PYTHON := .venv/bin/python
 STARTER := $(PREFLOOP_VAR)/models/starter
 
-.PHONY: up test lint bench loop
+.PHONY: up test lint bench messages loop
 .DELETE_ON_ERROR:
 
 up: .venv/installed $(STARTER)
@@ -31,6 +32,11 @@ bench: .venv/installed-tests
 	$(PYTHON) -m benchmarks.aggregation
 	$(PYTHON) benchmarks/real_data.py
 	$(PYTHON) -m benchmarks.overoptimization
+
+# New texts get an entry to translate in locale/*/LC_MESSAGES/django.po; what is compiled from it is kept beside it.
+messages: .venv/installed
+	$(PYTHON) manage.py makemessages --all --no-location --no-wrap --ignore .venv --ignore tests --ignore benchmarks
+	$(PYTHON) manage.py compilemessages --ignore .venv
 
 loop: .venv/installed
 	$(PYTHON) benchmarks/loop.py

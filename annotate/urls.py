@@ -77,6 +77,7 @@ urlpatterns = [
     path("password/", account.password, name="password"),
     path("account/", account.account, name="account"),
     path("account/keys/", account.change_keys, name="account_keys"),
+    path("account/language/", account.change_language, name="account_language"),
     path("projects/new/", projects.new, name="project_new"),
     path("p/<slug:slug>/", include(project_urls)),
     path("api/", include("annotate.api.urls")),

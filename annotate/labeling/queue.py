@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, connection, transaction
 from django.db.models import OuterRef, Subquery
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from annotate.errors import UserError
 from annotate.labeling.draw import Found, Search
@@ -22,6 +23,7 @@ from annotate.labeling.policies import Drawn, Lot, by_policy_probability, draw
 from annotate.labeling.standing import QUALIFYING, standing_of
 from annotate.models import Comparison, GoldQuestion, PersonTally, Project, Reservation, Slot
 
+_NOT_YOURS = gettext_lazy("This pair was not reserved for you. Please go on with the next one.")
 # The pair being read and the one that is ready behind it.
 MOST_HELD = 2
 # What was found free is gone when it is taken only if somebody took it in between: then look again.
@@ -97,7 +99,7 @@ def reservation_of(key: str | uuid.UUID, user) -> Reservation:
             .get(key=uuid.UUID(str(key)), annotator=user)
         )
     except (ValueError, Reservation.DoesNotExist):
-        raise UserError("This pair was not reserved for you. Please go on with the next one.", field="key") from None
+        raise UserError(str(_NOT_YOURS), field="key") from None
 
 
 def give_back(reservation: Reservation, user, now: datetime) -> None:

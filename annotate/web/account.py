@@ -1,10 +1,12 @@
-"""Sign in, sign out, and what a person sets for themselves: keys and password."""
+"""Sign in, sign out, and what a person sets for themselves: language, keys and password."""
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import update_session_auth_hash, views
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
@@ -40,6 +42,21 @@ def change_keys(request: HttpRequest) -> HttpResponse:
     return redirect("account")
 
 
+@require_POST
+@signed_in
+def change_language(request: HttpRequest) -> HttpResponse:
+    """A language of the site, or "" for what the browser asks for."""
+    chosen = request.POST.get("language", "")
+    if chosen and chosen not in dict(settings.LANGUAGES):
+        messages.error(request, _("The site does not speak this language."))
+        return redirect("account")
+    request.user.language = chosen
+    request.user.save(update_fields=["language"])
+    with translation.override(chosen or translation.get_language_from_request(request)):
+        messages.success(request, _("Your language is saved."))
+    return redirect("account")
+
+
 def _account_page(request: HttpRequest, sent=None, error: UserError | None = None, status: int = 200) -> HttpResponse:
     values = sent or keys.keys_of(request.user)
     rows = [
@@ -51,7 +68,7 @@ def _account_page(request: HttpRequest, sent=None, error: UserError | None = Non
         }
         for action in keys.ACTIONS
     ]
-    return page(request, "account.html", status=status, rows=rows, error=error)
+    return page(request, "account.html", status=status, rows=rows, error=error, languages=settings.LANGUAGES)
 
 
 @signed_in

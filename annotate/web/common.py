@@ -16,22 +16,22 @@ ANNOTATOR, RESEARCHER, ADMIN = Membership.Role.ANNOTATOR, Membership.Role.RESEAR
 
 # Title, address, and the role that sees it, in the order in which the loop is walked.
 MENU = [
-    ("Overview", "project", RESEARCHER),
-    ("Compare", "label", ANNOTATOR),
-    ("My judgments", "label_history", ANNOTATOR),
+    (_("Overview"), "project", RESEARCHER),
+    (_("Compare"), "label", ANNOTATOR),
+    (_("My judgments"), "label_history", ANNOTATOR),
     (_("My progress"), "my_progress", ANNOTATOR),
     (_("Write"), "write", ANNOTATOR),
     (_("My texts"), "demonstrations_mine", ANNOTATOR),
     (_("Review"), "demonstrations", access.REVIEWER),
-    ("Guidelines", "guidelines", None),
-    ("Data", "data", ADMIN),
-    ("Datasets", "datasets", RESEARCHER),
-    ("Runs", "runs", RESEARCHER),
-    ("Models", "models", RESEARCHER),
-    ("Rounds", "rounds", RESEARCHER),
-    ("Quality", "quality", RESEARCHER),
-    ("People", "people", ADMIN),
-    ("Settings", "settings", ADMIN),
+    (_("Guidelines"), "guidelines", None),
+    (_("Data"), "data", ADMIN),
+    (_("Datasets"), "datasets", RESEARCHER),
+    (_("Runs"), "runs", RESEARCHER),
+    (_("Models"), "models", RESEARCHER),
+    (_("Rounds"), "rounds", RESEARCHER),
+    (_("Quality"), "quality", RESEARCHER),
+    (_("People"), "people", ADMIN),
+    (_("Settings"), "settings", ADMIN),
 ]
 # Entries that stand there only where the project has this setting on.
 FEATURES = {"write": "writing", "demonstrations_mine": "writing", "demonstrations": "writing"}
@@ -45,7 +45,7 @@ def signed_in(view):
         if request.user.is_authenticated:
             return view(request, *args, **kwargs)
         if request.htmx:
-            return HttpResponse("Please sign in again.", status=401, content_type="text/plain")
+            return HttpResponse(_("Please sign in again."), status=401, content_type="text/plain")
         return redirect_to_login(request.get_full_path())
 
     return guarded

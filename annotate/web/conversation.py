@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-ROLE_NAMES = {"user": "User", "assistant": "Assistant", "system": "System"}
+from django.utils.translation import gettext_lazy as _
+
+ROLE_NAMES = {"user": _("User"), "assistant": _("Assistant"), "system": _("System")}
 # A turn longer than this is folded to its beginning; the last turn, which is the one to answer, has more room.
 FOLD_TURN = 600
 FOLD_LAST_TURN = 1500

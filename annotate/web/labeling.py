@@ -146,7 +146,7 @@ def _guideline_news(last: dict | None, guideline) -> dict:
 
 def _announce(reservation: Reservation | None, state: QueueState, with_others: int) -> str:
     if reservation:
-        return f"Next comparison. {state.judged} done."
+        return _("Next comparison. %(count)s done.") % {"count": state.judged}
     if with_others:
-        return "Nothing free at the moment; this page looks again by itself."
-    return "Nothing left to compare."
+        return _("Nothing free at the moment; this page looks again by itself.")
+    return _("Nothing left to compare.")

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from django.db.models import Count, Q
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from annotate.models import Judgment, ModelVersion, Project, Slot
 from annotate.models.judgment import DECIDED
@@ -60,21 +62,22 @@ def loop_of(project: Project, *, manages: bool) -> Loop:
     steps = [
         Step(
             "data",
-            "Judgments",
-            f"{judgments:,} judgment{'' if judgments == 1 else 's'}",
+            _("Judgments"),
+            ngettext("%(count)s judgment", "%(count)s judgments", judgments) % {"count": f"{judgments:,}"},
             [_slots_line(slots)],
-            [link("Compare", "label"), link("Datasets", "datasets")] + ([link("Upload", "data")] if manages else []),
+            [link(_("Compare"), "label"), link(_("Datasets"), "datasets")]
+            + ([link(_("Upload"), "data")] if manages else []),
             slots["done"],
             slots["wanted"],
         ),
-        _model_step("reward", "Reward model", project.reward_model, link),
-        _model_step("policy", "Policy", project.policy, link),
+        _model_step("reward", _("Reward model"), project.reward_model, link),
+        _model_step("policy", _("Policy"), project.policy, link),
         Step(
             "round",
-            "Round",
-            f"Round {newest_round.number}" if newest_round else "No round yet",
+            _("Round"),
+            _("Round %(number)s") % {"number": newest_round.number} if newest_round else _("No round yet"),
             [_round_line(newest_round, prompts)],
-            [link("All rounds", "rounds")],
+            [link(_("All rounds"), "rounds")],
         ),
     ]
     loop = Loop(steps)
@@ -89,19 +92,23 @@ def loop_of(project: Project, *, manages: bool) -> Loop:
 
 def _model_step(name: str, title: str, model: ModelVersion | None, link) -> Step:
     if model is None:
-        return Step(name, title, "None yet", [], [link("Models", "models")])
+        return Step(name, title, _("None yet"), [], [link(_("Models"), "models")])
     lines = [f"{label} {value:.3g}" for label, value in headline(model.metrics)]
-    return Step(name, title, model.name, lines, [link("Models", "models")])
+    return Step(name, title, model.name, lines, [link(_("Models"), "models")])
 
 
 def _slots_line(slots: dict) -> str:
-    return f"{slots['done']:,} of {slots['wanted']:,} asked for" if slots["wanted"] else "No comparisons to judge yet"
+    if not slots["wanted"]:
+        return _("No comparisons to judge yet")
+    return _("%(done)s of %(wanted)s asked for") % {name: f"{count:,}" for name, count in slots.items()}
 
 
 def _round_line(newest_round, prompts: int) -> str:
     if newest_round is None:
-        return f"{prompts:,} prompts wait for answers" if prompts else "No prompts uploaded yet"
-    return f"Answers by {newest_round.policy.name}" + ("" if newest_round.opened_at else ", being written")
+        waiting = ngettext("%(count)s prompt waits for answers", "%(count)s prompts wait for answers", prompts)
+        return waiting % {"count": f"{prompts:,}"} if prompts else _("No prompts uploaded yet")
+    by = _("Answers by %(name)s") if newest_round.opened_at else _("Answers by %(name)s, being written")
+    return by % {"name": newest_round.policy.name}
 
 
 def _next(project, judgments, open_slots, prompts, newest_round, running, link) -> tuple[str, Link, str] | None:
@@ -110,37 +117,44 @@ def _next(project, judgments, open_slots, prompts, newest_round, running, link) 
     trained_policy = policy if policy and policy.run_id else None
     if running:
         station = {"reward": "reward", "generate": "round"}.get(running.recipe, "policy")
-        return station, link("Watch the run", "run", running.pk), (
-            f"{running} is under way." if running.state == "running" else f"{running} waits for a worker."
-        )
+        return station, link(_("Watch the run"), "run", running.pk), (
+            _("%(run)s is under way.") if running.state == "running" else _("%(run)s waits for a worker.")
+        ) % {"run": running}
     if judgments < ENOUGH_JUDGMENTS and open_slots:
-        return "data", link("Compare", "label"), f"{open_slots:,} judgments are still asked for."
+        why = _("%(count)s judgments are still asked for.") % {"count": f"{open_slots:,}"}
+        return "data", link(_("Compare"), "label"), why
     if not judgments and not open_slots:
         if prompts and policy:
-            why = "Let the policy answer the prompts, so that there is something to compare."
-            return "round", link("New round", "round_new"), why
-        return "data", link("Upload data", "data"), "Upload comparisons or preferences, or prompts for a first round."
+            why = _("Let the policy answer the prompts, so that there is something to compare.")
+            return "round", link(_("New round"), "round_new"), why
+        return "data", link(_("Upload data"), "data"), _(
+            "Upload comparisons or preferences, or prompts for a first round."
+        )
     if reward is None:
-        why = f"{judgments:,} judgments are enough for a first reward model."
-        return "reward", link("Train reward model", "run_new", "reward"), why
+        why = _("%(count)s judgments are enough for a first reward model.") % {"count": f"{judgments:,}"}
+        return "reward", link(_("Train reward model"), "run_new", "reward"), why
     if trained_policy is None or trained_policy.pk < reward.pk:
-        return "policy", link("Train policy", "runs"), "The reward model is newer than the policy."
+        return "policy", link(_("Train policy"), "runs"), _("The reward model is newer than the policy.")
     if newest_round is None or newest_round.policy_id != policy.pk:
-        return "round", link("New round", "round_new"), f"Nobody has compared answers of {policy.name} yet."
+        return "round", link(_("New round"), "round_new"), (
+            _("Nobody has compared answers of %(name)s yet.") % {"name": policy.name}
+        )
     if open_slots:
-        return "data", link("Compare", "label"), f"{open_slots:,} judgments of the newest round are still asked for."
-    return "reward", link("Train reward model", "run_new", "reward"), "The newest round is judged: learn from it."
+        return "data", link(_("Compare"), "label"), (
+            _("%(count)s judgments of the newest round are still asked for.") % {"count": f"{open_slots:,}"}
+        )
+    return "reward", link(_("Train reward model"), "run_new", "reward"), _("The newest round is judged: learn from it.")
 
 
 # Names of final metrics, the most telling first, as a person reads them.
 HEADLINES = [
-    ("accuracy_heldout", "Held-out accuracy"),
-    ("length_baseline_heldout", "Always the longer one"),
-    ("loss_heldout", "Held-out loss"),
-    ("reward", "Mean reward"),
-    ("kl", "KL to the start"),
-    ("accuracy", "Accuracy"),
-    ("loss", "Loss"),
+    ("accuracy_heldout", gettext_lazy("Held-out accuracy")),
+    ("length_baseline_heldout", gettext_lazy("Always the longer one")),
+    ("loss_heldout", gettext_lazy("Held-out loss")),
+    ("reward", gettext_lazy("Mean reward")),
+    ("kl", gettext_lazy("KL to the start")),
+    ("accuracy", gettext_lazy("Accuracy")),
+    ("loss", gettext_lazy("Loss")),
 ]
 
 

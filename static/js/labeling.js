@@ -2,9 +2,10 @@
 // Everything here is convenience: the page works without it.
 (() => {
   const SLOW_AFTER_MS = 300;
-  const SIGNED_OUT = "Not saved: you have been signed out. Sign in again in another tab, then try again.";
 
   const { remember, recall, forget } = prefloop;
+  // What this script says stands in the page, in the language of the page.
+  const word = (name) => document.getElementById("words").content.querySelector(`[data-word="${name}"]`).textContent;
   const task = () => document.getElementById("task");
   const judge = () => document.getElementById("judge");
   const key = () => task()?.dataset.key;
@@ -133,10 +134,10 @@
     const box = document.createElement("div");
     box.className = "notice error";
     const text = document.createElement("div");
-    text.textContent = `${message} Your choice and your note are still here.`;
+    text.textContent = `${message} ${word("kept")}`;
     const retry = document.createElement("button");
     retry.type = "button";
-    retry.textContent = "Try again";
+    retry.textContent = word("again");
     retry.addEventListener("click", submitJudgment);
     box.append(text, retry);
     place.replaceChildren(box);
@@ -157,18 +158,18 @@
     if (event.detail.successful && event.detail.xhr.status < 300) forget(DRAFT);
   });
   document.addEventListener("htmx:sendError", (event) => {
-    if (isSend(event)) complain("Not saved: the server cannot be reached.");
+    if (isSend(event)) complain(word("unreachable"));
   });
   document.addEventListener("htmx:timeout", (event) => {
-    if (isSend(event)) complain("Not saved yet: the server takes too long to answer. Trying again is safe.");
+    if (isSend(event)) complain(word("slow"));
   });
   document.addEventListener("htmx:responseError", (event) => {
     if (!isSend(event)) return;
     const status = event.detail.xhr.status;
     const cookiesAreGone = status === 403 && !document.cookie.includes("csrftoken=");
-    if (status === 401 || cookiesAreGone) complain(SIGNED_OUT);
-    else if (status === 403) complain("Not saved: you may not judge in this project any more.");
-    else complain(`Not saved: the server had a problem (${status}).`);
+    if (status === 401 || cookiesAreGone) complain(word("signed-out"));
+    else if (status === 403) complain(word("forbidden"));
+    else complain(`${word("broken")} (${status})`);
   });
 
   // ---- the next pair -----------------------------------------------------------------------------------------
