@@ -14,8 +14,10 @@ from annotate.projects import set_guidelines
 LOCALE = Path(__file__).parent.parent.parent / "locale"
 CATALOGUES = {"de": "de", "zh-hans": "zh_Hans"}
 # The same word in the other language, a name, or what somebody wrote.
-SAME = {"Prefloop", "Kind answers · Prefloop", "admin", "A", "B", "Esc", "Ctrl", "System", "Text", "Kind answers", "annotator", "First text", "Second text",
-        "Question 0", "My own rules", "English", "Deutsch", "简体中文"}  # fmt: skip
+SAME = {
+    "Prefloop", "A", "B", "Esc", "Ctrl", "System", "Text", "Kind answers", "Kind answers · Prefloop", "admin",
+    "annotator", "First text", "Second text", "Question 0", "My own rules", "English", "Deutsch", "简体中文",
+}  # fmt: skip
 SHOWN_ATTRIBUTES = {"aria-label", "title", "placeholder", "alt", "data-said", "data-too-long", "data-label"}
 
 
