@@ -22,7 +22,7 @@ SETTINGS = (
     "pause_below_gold", "pause_below_seconds", "pause_after", "show_gold_accuracy", "rate_per_hour", "currency",
     "allow_equal", "allow_both_bad", "ask_criteria", "ask_overall", "ask_flags", "ask_confidence", "ask_edited",
     "require_note", "edit_last",
-    "writing", "demonstrations_wanted", "own_prompts",
+    "writing", "demonstrations_wanted", "own_prompts", "chat",
     "queue_policy", "random_share", "gold_share",
 )  # fmt: skip
 

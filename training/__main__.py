@@ -1,4 +1,4 @@
-"""The command line: `python -m training RECIPE [--config FILE] --output DIR key=value …`.
+"""The command line: `python -m training RECIPE [--config FILE] --output DIR key=value …`, or `… serve MODEL`.
 
 Exit codes: 0 done, 1 training failed, 2 the configuration or the data is wrong, 143 stopped by SIGTERM.
 """
@@ -24,7 +24,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parse(sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["serve"]:
+        from training import serving
+
+        return serving.main(arguments[1:])
+    options = _parse(arguments)
     if options.settings:
         return _print_settings(options.recipe)
     try:

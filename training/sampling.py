@@ -112,7 +112,7 @@ def _sample_batch(decoder, prompts, draws, *, eos_id: int, pad_id: int, temperat
     running = torch.ones(len(draws), dtype=torch.bool, device=device)
     look_every = _LOOK_EVERY.get(device.type, 1)
     for t in range(max_new_tokens):
-        token, logprob = _draw(logits, draws[rows, t], temperature)
+        token, logprob = draw(logits, draws[rows, t], temperature)
         # A row that has ended but not left yet writes padding, which no one reads.
         ids[rows, t] = torch.where(running, token, pad_id)
         logprobs[rows, t] = torch.where(running, logprob, 0.0)
@@ -130,7 +130,7 @@ def _sample_batch(decoder, prompts, draws, *, eos_id: int, pad_id: int, temperat
     return _cut(ids.tolist(), logprobs.tolist(), eos_id)
 
 
-def _draw(logits: torch.Tensor, draws: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+def draw(logits: torch.Tensor, draws: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Next tokens (rows,) and their log-probabilities, from logits (rows, vocabulary) and uniform draws (rows,).
 
     One pass of exponentials serves the draw and the log-probability. The cumulative distribution is inverted in two

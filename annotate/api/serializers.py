@@ -49,6 +49,7 @@ class ProjectSettings(AskedFor):
     writing = serializers.BooleanField(required=False, help_text="People write demonstrations.")
     demonstrations_wanted = serializers.IntegerField(required=False, help_text="Per prompt of the pool.")
     own_prompts = serializers.BooleanField(required=False)
+    chat = serializers.BooleanField(required=False, help_text="People chat with two models and choose.")
     must_acknowledge_guidelines = serializers.BooleanField(required=False)
     qualification_pass = serializers.FloatField(required=False, allow_null=True, help_text="null: there is no test.")
     qualification_questions = serializers.IntegerField(required=False)

@@ -3,7 +3,7 @@
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView
 
-from annotate.api import data, demonstrations, labeling, projects, quality, runs
+from annotate.api import chat, data, demonstrations, labeling, projects, quality, runs
 
 _project = [
     path("", projects.Project.as_view()),
@@ -34,6 +34,16 @@ _project = [
     path("splits/<int:pk>/", quality.Adjudicate.as_view()),
     path("progress/", quality.Progress.as_view()),
     path("progress/mine/", quality.OwnProgress.as_view()),
+    path("chats/", chat.Chats.as_view()),
+    path("chats/<uuid:key>/", chat.Chat.as_view()),
+    path("chats/<uuid:key>/draft/", chat.Draft.as_view()),
+    path("chats/<uuid:key>/ended/", chat.Ended.as_view()),
+    path("chats/<uuid:key>/turns/", chat.Turns.as_view()),
+    path("chat-turns/<uuid:key>/", chat.Turn.as_view()),
+    path("chat-turns/<uuid:key>/choice/", chat.Choice.as_view()),
+    path("chat-turns/<uuid:key>/retry/", chat.Retry.as_view()),
+    path("chat-endpoints/", chat.Endpoints.as_view()),
+    path("chat-endpoints/<int:pk>/", chat.Endpoint.as_view()),
     path("imports/", data.Imports.as_view()),
     path("datasets/", data.Datasets.as_view()),
     path("datasets/<int:pk>/", data.Dataset.as_view()),
@@ -44,6 +54,7 @@ _project = [
     path("runs/<int:pk>/resume/", runs.Resume.as_view()),
     path("runs/<int:pk>/retry/", runs.Retry.as_view()),
     path("models/", runs.Models.as_view()),
+    path("models/<int:pk>/serve/", chat.Serve.as_view()),
     path("models/<int:pk>/promote/", runs.Promote.as_view()),
     path("rounds/", runs.Rounds.as_view()),
 ]

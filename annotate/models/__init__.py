@@ -1,6 +1,7 @@
 """The tables. One file a noun; every invariant a database constraint."""
 
 from annotate.models.adjudication import Adjudication
+from annotate.models.chat import Chat, ChatEndpoint, ChatReply, ChatTurn
 from annotate.models.comparison import Candidate, Comparison, Prompt, Response
 from annotate.models.dataset import Dataset
 from annotate.models.demonstration import Demonstration, DemonstrationVersion, Writing
@@ -19,6 +20,10 @@ __all__ = [
     "Adjudication",
     "Assessment",
     "Candidate",
+    "Chat",
+    "ChatEndpoint",
+    "ChatReply",
+    "ChatTurn",
     "Comparison",
     "Dataset",
     "Demonstration",

@@ -104,6 +104,7 @@ class Project(models.Model):
     own_prompts = models.BooleanField(
         default=False, help_text="Writers may also make up prompts of their own (Ouyang et al. 2022, appendix A)."
     )
+    chat = models.BooleanField(default=False, help_text="People chat with two models at once and choose.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

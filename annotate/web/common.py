@@ -23,6 +23,7 @@ MENU = [
     (_("Write"), "write", ANNOTATOR),
     (_("My texts"), "demonstrations_mine", ANNOTATOR),
     (_("Review"), "demonstrations", access.REVIEWER),
+    (_("Chat"), "chat", ANNOTATOR),
     (_("Guidelines"), "guidelines", None),
     (_("Data"), "data", ADMIN),
     (_("Datasets"), "datasets", RESEARCHER),
@@ -34,7 +35,7 @@ MENU = [
     (_("Settings"), "settings", ADMIN),
 ]
 # Entries that stand there only where the project has this setting on.
-FEATURES = {"write": "writing", "demonstrations_mine": "writing", "demonstrations": "writing"}
+FEATURES = {"write": "writing", "demonstrations_mine": "writing", "demonstrations": "writing", "chat": "chat"}
 
 
 def signed_in(view):

@@ -118,10 +118,10 @@ class JudgingForm(forms.Form):
     )  # fmt: skip
 
 
-class WritingForm(forms.Form):
-    """The settings of demonstrations."""
+class WorkForm(forms.Form):
+    """Which other kinds of work there are besides comparisons: demonstrations and chat."""
 
-    title = _("Demonstrations")
+    title = _("Other kinds of work")
 
     writing = forms.BooleanField(
         required=False,
@@ -137,9 +137,14 @@ class WritingForm(forms.Form):
         label=_("Prompts of one’s own"),
         help_text=_("Writers may also make up a prompt and answer it."),
     )
+    chat = forms.BooleanField(
+        required=False,
+        label=_("Live chat"),
+        help_text=_("Annotators chat with two models at once and choose the better answer after each turn."),
+    )
 
 
-class SettingsForm(TrustForm, WritingForm, JudgingForm, ProjectForm):
+class SettingsForm(TrustForm, WorkForm, JudgingForm, ProjectForm):
     """All settings; `sections` puts them under the titles of the forms that it is made of."""
 
     archived = forms.BooleanField(

@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from annotate.chat.endpoints import add_endpoint
 from annotate.datasets.snapshots import create_snapshot
 from annotate.demonstrations.writing import next_writing, submit_demonstration
 from annotate.labeling.comparisons import add_prompts
@@ -18,6 +19,8 @@ EVERYBODY, LABELING, RESULTS, ADMINS = (
     {"admin", "researcher"},
     {"admin"},
 )
+
+NOBODYS_KEY = "6b4ff8ba-6d3c-4a4a-a0f4-0a7f8c0a3c11"
 
 # Address name, its further arguments, and who may open it.
 PAGES = [
@@ -53,6 +56,8 @@ PAGES = [
     ("demonstrations_mine", [], LABELING),
     ("demonstrations", [], RESULTS),
     ("demonstration_review", ["{demonstration}"], RESULTS),
+    ("chat", [], LABELING),
+    ("chat_models", [], ADMINS),
 ]
 # Addresses that only take POST, and who may send.
 ACTIONS = [
@@ -81,6 +86,11 @@ ACTIONS = [
     ("write_skip", [], LABELING),
     ("demonstration_revise", ["{demonstration}"], LABELING),
     ("demonstration_review", ["{demonstration}"], RESULTS),
+    ("chat", [], LABELING),
+    *[(f"chat_{name}", [NOBODYS_KEY], LABELING) for name in ("say", "draft", "end", "choose", "retry", "show", "live")],
+    ("chat_models", [], ADMINS),
+    ("chat_model_act", ["{endpoint}", "disable"], ADMINS),
+    ("model_serve", ["{model}"], ADMINS),
 ]
 
 
@@ -97,9 +107,10 @@ def rows(project, pairs):
     update_project(project, staff, writing=True)
     add_prompts(project, [[{"role": "user", "content": "To be answered"}]], in_pool=True)
     written = submit_demonstration(staff, next_writing(project, staff).key, "An answer.")
+    endpoint = add_endpoint(project, staff, name="one", base_url="http://127.0.0.1:9/v1", model_name="one")
     return {
         "model": model.pk, "run": run.pk, "dataset": dataset.pk, "demonstration": written.pk,
-        "comparison": judged.pk, "question": question.pk,
+        "comparison": judged.pk, "question": question.pk, "endpoint": endpoint.pk,
     }  # fmt: skip
 
 

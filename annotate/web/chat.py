@@ -1,0 +1,132 @@
+"""Live chat: one's conversations, and one of them: two answers side by side while they are written, and the choice.
+
+No request waits for a model: a page with answers under way asks for news once a second, and gets an empty answer where
+there is none.
+"""
+
+import uuid
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from annotate.chat import chats
+from annotate.chat.selectors import TurnView, chats_of, turns_of
+from annotate.errors import UserError
+from annotate.models import Chat, ChatTurn, Project
+from annotate.models.judgment import Rating
+from annotate.web.common import ANNOTATOR, page, project_view
+
+RATINGS = [Rating.A_BETTER, Rating.A_SLIGHTLY_BETTER, Rating.B_SLIGHTLY_BETTER, Rating.B_BETTER]
+CRITERIA = ("helpful", "truthful", "harmless")
+LIST_LENGTH = 100
+
+
+@never_cache
+@project_view(ANNOTATOR)
+def index(request: HttpRequest, project: Project) -> HttpResponse:
+    """This person's conversations; POST starts one."""
+    if request.method == "POST":
+        try:
+            chat = chats.start_chat(project, request.user, key=request.POST.get("key"))
+        except UserError as error:
+            messages.error(request, error.message)
+            return redirect("chat", project.slug)
+        return redirect("chat_show", project.slug, chat.key)
+    return page(
+        request, "chat/index.html", project, chats=chats_of(project, request.user)[:LIST_LENGTH],
+        answering=project.chat and chats.answering(project).exists(), key=uuid.uuid4(),
+    )  # fmt: skip
+
+
+@never_cache
+@project_view(ANNOTATOR)
+def show(request: HttpRequest, project: Project, key: uuid.UUID) -> HttpResponse:
+    return _show(request, project, get_object_or_404(Chat, key=key, project=project, annotator=request.user))
+
+
+@require_POST
+@project_view(ANNOTATOR)
+def say(request: HttpRequest, project: Project, key: uuid.UUID) -> HttpResponse:
+    chat = get_object_or_404(Chat, key=key, project=project, annotator=request.user)
+    try:
+        chats.say(request.user, key, request.POST.get("turn", ""), request.POST.get("text", ""))
+    except UserError as error:
+        return _show(request, project, chat, error=error)
+    return _to_newest(project, key)
+
+
+@require_POST
+@project_view(ANNOTATOR)
+def draft(request: HttpRequest, project: Project, key: uuid.UUID) -> HttpResponse:
+    """Keeps the turn that is being written; answers nothing."""
+    get_object_or_404(Chat, key=key, project=project, annotator=request.user)
+    chats.save_draft(request.user, key, request.POST.get("text", ""))
+    return HttpResponse(status=204)
+
+
+@require_POST
+@project_view(ANNOTATOR)
+def end(request: HttpRequest, project: Project, key: uuid.UUID) -> HttpResponse:
+    """Puts the conversation aside, or with `again` takes it up."""
+    get_object_or_404(Chat, key=key, project=project, annotator=request.user)
+    again = "again" in request.POST
+    chats.set_ended(request.user, key, not again)
+    return redirect("chat_show", project.slug, key) if again else redirect("chat", project.slug)
+
+
+@never_cache
+@project_view(ANNOTATOR)
+def live(request: HttpRequest, project: Project, turn: uuid.UUID) -> HttpResponse:
+    """The newest of the two answers; 204 where `seen` is what there is."""
+    row = get_object_or_404(ChatTurn, key=turn, chat__project=project, chat__annotator=request.user)
+    view = TurnView(row, list(row.replies.order_by("side")))
+    if request.GET.get("seen") == view.seen:
+        return HttpResponse(status=204)
+    return render(request, "chat/turn.html", {"project": project, "view": view, "oob": True} | _choices(project))
+
+
+@require_POST
+@project_view(ANNOTATOR)
+def choose(request: HttpRequest, project: Project, turn: uuid.UUID) -> HttpResponse:
+    row = get_object_or_404(ChatTurn, key=turn, chat__project=project, chat__annotator=request.user)
+    sent = request.POST
+    said = {name: sent.get(name, "") for name in (*CRITERIA, "note")}
+    try:
+        chats.choose(request.user, turn, sent.get("rating"), **said)
+    except UserError as error:
+        return _show(request, project, row.chat, error=error, sent=sent)
+    return _to_newest(project, row.chat_id)
+
+
+@require_POST
+@project_view(ANNOTATOR)
+def retry(request: HttpRequest, project: Project, turn: uuid.UUID) -> HttpResponse:
+    row = get_object_or_404(ChatTurn, key=turn, chat__project=project, chat__annotator=request.user)
+    chats.retry(request.user, turn)
+    return _to_newest(project, row.chat_id)
+
+
+def _show(request: HttpRequest, project: Project, chat: Chat, *, error=None, sent=None) -> HttpResponse:
+    turns = turns_of(chat)
+    newest = turns[-1] if turns and turns[-1].turn.chosen_id is None else None
+    return page(
+        request, "chat/show.html", project, 422 if error else 200, chat=chat, error=error, sent=sent or {},
+        turns=turns[:-1] if newest else turns, view=newest, turn_key=uuid.uuid4(),
+        text=request.POST.get("text") or chat.draft, **_choices(project),
+    )  # fmt: skip
+
+
+def _choices(project: Project) -> dict:
+    ratings = [*RATINGS, Rating.EQUAL] if project.allow_equal else RATINGS
+    criteria = [("helpful", _("Helpful")), ("truthful", _("Truthful")), ("harmless", _("Harmless"))]
+    return {"ratings": ratings, "criteria": criteria}
+
+
+def _to_newest(project: Project, key) -> HttpResponse:
+    response = redirect("chat_show", project.slug, key)
+    response["Location"] += "#newest"
+    return response

@@ -1,0 +1,62 @@
+// The chat: keys, and a draft that this browser keeps while the server is away. The page works without it.
+(() => {
+  const compose = document.getElementById("compose");
+  const judge = () => document.getElementById("judge");
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+    const form = event.target.closest("#compose, #judge");
+    const send = form?.querySelector("button.primary");
+    if (!send) return;
+    event.preventDefault();
+    form.requestSubmit(send);
+  });
+
+  document.addEventListener("action", (event) => {
+    const form = judge();
+    const rating = event.detail.name.match(/^rate_(\d)$/)?.[1];
+    if (!form) return;
+    if (rating) {
+      const radio = form.querySelector(`[name=rating][value="${rating}"]`);
+      if (!radio) return;
+      radio.checked = true;
+      radio.focus({ preventScroll: true });
+    } else if (event.detail.name === "note") {
+      form.elements.note?.focus();
+    } else if (event.detail.name === "submit") {
+      const send = form.querySelector("button.primary");
+      if (send) form.requestSubmit(send);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  });
+
+  if (!compose) return;
+  const name = `prefloop-chat-${compose.action}`;
+  const text = compose.elements.text;
+  const forget = () => {
+    try {
+      localStorage.removeItem(name);
+    } catch {
+      // Storage is blocked: there is nothing to forget.
+    }
+  };
+  try {
+    // What this browser still holds was not taken by the server, so it is newer.
+    text.value = localStorage.getItem(name) || text.value;
+  } catch {
+    // As above.
+  }
+  text.addEventListener("input", () => {
+    try {
+      localStorage.setItem(name, text.value);
+    } catch {
+      // As above.
+    }
+  });
+  compose.addEventListener("submit", forget);
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.elt === text && event.detail.successful) forget();
+  });
+})();
