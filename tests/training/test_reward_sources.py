@@ -135,6 +135,7 @@ def test_masked_completions_are_counted_and_said_once(tmp_path):
     assert "my rule gave nan for the completion 'bad'" in said and "2 of 4 completions" in said
     with pytest.raises(TrainingError, match="no completion has a reward: my rule gave nan"):
         rewards.scores([ASK], ["bad"])
+    assert rewards([ASK], ["bad"]).isnan().all()  # a sample to look at ends no run
 
 
 def test_a_judge_that_fails_masks_too(tmp_path):
@@ -260,6 +261,27 @@ def test_a_policy_learns_from_two_reward_models_and_a_rule(recipe, models, tmp_p
         assert total == pytest.approx(model + 0.1 * other + long, abs=1e-4)
     if recipe == "cgpo":
         assert run.curve("passed") == run.curve("passed_max_length")
+
+
+def test_best_of_n_and_rejection_pass_over_what_has_no_score(models, tmp_path, own_functions, monkeypatch):
+    (own_functions / "odd_rewards.py").write_text(
+        "def odd(messages, completion, reference):\n"
+        "    return float('nan') if len(completion) % 2 else float(len(completion))\n"
+    )
+    monkeypatch.setenv("PREFLOOP_REWARD_FUNCTIONS", "odd_rewards:odd")
+    settings = {
+        "model": models["policy"], "prompts": models["prompts"], "max_tokens": 6, "samples": 8, "batch_size": 4,
+        "on_reward_error": "mask", "rewards": '{"source": "function", "path": "odd_rewards:odd"}',
+    }  # fmt: skip
+    best = train("best_of_n", tmp_path / "best", **{k: v for k, v in settings.items() if k != "batch_size"})
+    assert best.code == 0 and 0 < best.metrics["reward_failures"] < 1
+    kept = [json.loads(line) for line in (best.output / "responses.jsonl").read_text().splitlines()]
+    assert all(row["responses"][0]["score"] == len(row["responses"][0]["text"]) for row in kept)
+    scored = train(
+        "score", tmp_path / "score", data=str(best.output / "responses.jsonl"), on_reward_error="mask",
+        rewards='{"source": "function", "path": "odd_rewards:odd"}',
+    )  # fmt: skip
+    assert scored.code == 0 and "reward_failures" not in scored.metrics
 
 
 def test_masked_completions_teach_nothing(models, tmp_path, own_functions, monkeypatch):

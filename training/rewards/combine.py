@@ -95,11 +95,17 @@ class Rewards:
         self._said: dict[str, str] = {}  # source: the sentence that a person was told
 
     def __call__(self, prompts: list[Prompt], completions: list[str]) -> torch.Tensor:
-        """(completions,) float32 on the CPU: Σ weight·score."""
-        return self.scores(prompts, completions).total
+        """(completions,) float32 on the CPU: Σ weight·score, for somebody to look at."""
+        return self._all(prompts, completions).total
 
     def scores(self, prompts: list[Prompt], completions: list[str]) -> Scores:
-        """(completions,) each. Raises TrainingError."""
+        """(completions,) each. Raises TrainingError, also where there is a score for none of them."""
+        scores = self._all(prompts, completions)
+        if completions and scores.total.isnan().all():
+            raise TrainingError(f"no completion has a reward: {'; '.join(self._said.values())}")
+        return scores
+
+    def _all(self, prompts: list[Prompt], completions: list[str]) -> Scores:
         total, parts, verdicts = torch.zeros(len(completions)), {}, {}
         for name, weighted in self.sources.items():
             parts[name] = self._of(name, weighted.source, prompts, completions)
@@ -108,8 +114,6 @@ class Rewards:
             scores = self._of(name, judge.source, prompts, completions)
             verdicts[name] = scores >= judge.threshold
             total = torch.where(scores.isnan(), torch.nan, total)
-        if completions and total.isnan().all():
-            raise TrainingError(f"no completion has a reward: {'; '.join(self._said.values())}")
         return Scores(total, parts, verdicts)
 
     def groups(self, prompts: list[Prompt], texts: list[list[str]]) -> Scores:
