@@ -22,13 +22,22 @@ def roles(user, project: Project) -> set[str]:
     """What `user` may act as in `project`, in one query. `is_staff` may act as anything anywhere."""
     if not user.is_authenticated or not user.is_active:
         return set()
+    return roles_of(user, None if user.is_staff else membership_of(user, project))
+
+
+def membership_of(user, project: Project) -> Membership | None:
+    return Membership.objects.filter(project=project, user=user).first()
+
+
+def roles_of(user, membership: Membership | None) -> set[str]:
+    """The same from a membership that is loaded, without a query."""
+    if not user.is_active:
+        return set()
     if user.is_staff:
         return _MAY_ACT_AS[Role.ADMIN]
-    held = Membership.objects.filter(project=project, user=user).values_list("role", "reviews").first()
-    if held is None:
+    if membership is None:
         return set()
-    role, reviews = held
-    return _MAY_ACT_AS[Role(role)] | ({REVIEWER} if reviews else set())
+    return _MAY_ACT_AS[Role(membership.role)] | ({REVIEWER} if membership.reviews else set())
 
 
 def can(user, project: Project, role: str) -> bool:

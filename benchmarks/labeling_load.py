@@ -96,8 +96,14 @@ class Page:
             headers |= {
                 "Content-Type": "application/x-www-form-urlencoded", "X-CSRFToken": self.cookies.get("csrftoken", "")
             }  # fmt: skip
-        self.connection.request(method, path, body, headers)
-        answer = self.connection.getresponse()
+        try:
+            self.connection.request(method, path, body, headers)
+            answer = self.connection.getresponse()
+        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
+            # The server closed an idle connection: once more on a new one, as browsers do. Sending again is safe.
+            self.connection.close()
+            self.connection.request(method, path, body, headers)
+            answer = self.connection.getresponse()
         text = answer.read().decode()
         for name, value in answer.getheaders():
             if name.lower() == "set-cookie":
@@ -119,14 +125,17 @@ def site(database: str):
         if database == "postgresql":
             os.environ["DATABASE_URL"] = stack.enter_context(postgres(folder))
         port = free_port()
-        command = [sys.executable, "-m", "gunicorn", "annotate.wsgi", "--bind", f"127.0.0.1:{port}", "--workers", "2",
-                   "--worker-class", "gthread", "--threads", "4", "--log-level", "warning"]  # fmt: skip
+        options = f"--bind 127.0.0.1:{port} --workers 2 --worker-class gthread --threads 4 --keep-alive 75".split()
+        command = [sys.executable, "-m", "gunicorn", "annotate.wsgi", "--log-level", "warning", *options]
         subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, check=True)
         server = subprocess.Popen(command, cwd=ROOT)
         try:
             wait_for(lambda: accepts_connections(port), "gunicorn")
             yield port
         finally:
+            from django.db import connections
+
+            connections.close_all()
             server.terminate()
             server.wait(timeout=30)
 
@@ -214,14 +223,15 @@ def promise(port: int) -> str:
     each = Counter(comparison for comparison, _, slot in rows if slot)
     doubled = len(rows) - len({(comparison, annotator) for comparison, annotator, _ in rows})
     exactly = sum(count == WANTED for count in each.values())
+    extra = sum(not slot for *_, slot in rows)
+    open_slots = Slot.objects.filter(free_from__isnull=False).count()
     wrong = recount(Project.objects.get(slug=SLUG))
     assert not errors, errors[:3]
     return (
         f"{PEOPLE} annotators, {counts['sent twice']} submits sent twice, {counts['lost pages']} pages lost, "
         f"{counts['gone']} people gone for good: **{exactly} of {COMPARISONS} comparisons have exactly {WANTED} "
-        f"judgments** ({len(rows)} stored, {counts['judged']} sent, {doubled} doubled, {sum(not slot for *_, slot in rows)} extra, "
-        f"{Slot.objects.filter(free_from__isnull=False).count()} slots open); running totals "
-        f"{'wrong: ' + wrong[0] if wrong else 'right'}; {seconds:.0f} s."
+        f"judgments** ({len(rows)} stored, {counts['judged']} sent, {doubled} doubled, {extra} extra, "
+        f"{open_slots} slots open); running totals {'wrong: ' + wrong[0] if wrong else 'right'}; {seconds:.0f} s."
     )
 
 

@@ -19,6 +19,8 @@ ROLES = ("system", "user", "assistant")
 STRENGTHS = ("better", "slightly_better", "tie")
 CRITERIA = ("helpful", "truthful", "harmless")
 VERDICTS = ("chosen", "rejected", "tie")
+# How many people a comparison can ask for.
+MOST_WANTED = 50
 
 
 class RecordError(ValueError):
@@ -56,8 +58,12 @@ class CandidateResponse:
 
 @dataclass(frozen=True)
 class Comparison:
+    """`wanted` people judge it, if not the project's number; `uncertainty` of a reward model is 4p(1 − p)."""
+
     messages: list[Message]
     responses: list[CandidateResponse]
+    wanted: int | None = None
+    uncertainty: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,7 @@ def to_line(record: Record) -> dict:
             {"text": response.text} | ({"model": response.model} if response.model else {})
             for response in record.responses
         ]
+        line |= {name: value for name in ("wanted", "uncertainty") if (value := getattr(record, name)) is not None}
     elif isinstance(record, Preference):
         line["chosen"] = _assistant_turn(record.chosen)
         line["rejected"] = _assistant_turn(record.rejected)
@@ -300,7 +307,11 @@ def _comparison(row: _Row) -> Comparison:
                 model = row.text(model, f"{place}.model")
             value, place = value.get("text"), f"{place}.text"
         responses.append(CandidateResponse(row.response(value, place), model))
-    return Comparison(messages, responses)
+    wanted = row.number("wanted", f"a whole number from 0 to {MOST_WANTED}", 0, MOST_WANTED)
+    if wanted is not None and wanted != int(wanted):
+        raise row.error("wanted", f"a whole number from 0 to {MOST_WANTED}")
+    uncertainty = row.number("uncertainty", "a number from 0 to 1", 0, 1)
+    return Comparison(messages, responses, None if wanted is None else int(wanted), uncertainty)
 
 
 def _preference(row: _Row) -> Preference:

@@ -182,10 +182,10 @@ def _add_comparisons(
     remaining, pairs, ranked = iter(responses.rows), [], []
     for comparison in given:
         of_record = list(itertools.islice(remaining, len(comparison.responses)))
-        if rankings and (ranking := ranking_of(of_record)):
+        if rankings and (ranking := ranking_of(of_record, wanted=comparison.wanted)):
             ranked.append(ranking)
             continue
-        of_record = list(pairs_of(of_record))
+        of_record = list(pairs_of(of_record, wanted=comparison.wanted, uncertainty=comparison.uncertainty))
         if not of_record:
             report.skipped += 1
             report.skipped_because["all responses are the same text"] += 1

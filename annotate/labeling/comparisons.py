@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from django.db import connection, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotate.errors import UserError
 from annotate.labeling.counters import forget_looked_through
@@ -22,10 +23,10 @@ from annotate.labeling.policies import RANKS, Known, place_on_circle
 from annotate.models import Candidate, Comparison, GoldQuestion, ModelVersion, Project, Prompt, Response, Round, Slot
 from annotate.models.comparison import text_digest
 from annotate.models.judgment import MOST_RESPONSES
+from training.records import MOST_WANTED
 
 # Values per SELECT … IN: well below what a statement may carry on any database.
 BATCH = 5000
-MOST_WANTED = 50
 # With fewer there are as few pairs, and a pair is the clearer question.
 FEWEST_RANKED = 4
 
@@ -188,11 +189,11 @@ def add_rankings(
     return Added([found[digest] for digest in digests], len(created))
 
 
-def ranking_of(responses: Iterable[Response], group: str = "") -> NewRanking | None:
+def ranking_of(responses: Iterable[Response], group: str = "", *, wanted: int | None = None) -> NewRanking | None:
     """All responses of different texts as one ranking; None where they are too few or too many for one."""
     distinct = different(responses)
     if FEWEST_RANKED <= len(distinct) <= MOST_RESPONSES:
-        return NewRanking(tuple(distinct), group)
+        return NewRanking(tuple(distinct), group, wanted)
     return None
 
 
@@ -204,11 +205,11 @@ def set_judgments_wanted(comparison: Comparison, wanted: int) -> None:
     those that somebody holds, whose judgment is kept but fills no slot that counts. What is judged stays judged.
     """
     if not isinstance(wanted, int) or not 0 <= wanted <= MOST_WANTED:
-        raise UserError(f"A comparison wants 0 to {MOST_WANTED} judgments.", field="wanted")
+        raise UserError(_("A comparison wants 0 to %d judgments.") % MOST_WANTED, field="wanted")
     project = comparison.project
     lock_project(project)
     if wanted and GoldQuestion.objects.filter(comparison=comparison).exists():
-        raise UserError("A gold question is judged once by everybody: it wants no number of judgments.", field="wanted")
+        raise UserError(_("A gold question is judged once by everybody: it wants no number."), field="wanted")
     slots = Slot.objects.filter(comparison=comparison)
     if connection.features.has_select_for_update:
         slots = slots.select_for_update(no_key=True)
@@ -230,10 +231,12 @@ def set_judgments_wanted(comparison: Comparison, wanted: int) -> None:
     _add_slots(project, [(comparison, first + place) for place in range(missing - len(withdrawn))], rank)
 
 
-def pairs_of(responses: Iterable[Response], group: str = "") -> Iterator[NewPair]:
+def pairs_of(
+    responses: Iterable[Response], group: str = "", *, wanted: int | None = None, uncertainty: float | None = None
+) -> Iterator[NewPair]:
     """Every pair of responses whose texts differ."""
     for one, other in itertools.combinations(different(responses), 2):
-        yield NewPair(one, other, group)
+        yield NewPair(one, other, group, wanted, uncertainty)
 
 
 def different(responses: Iterable[Response]) -> list[Response]:

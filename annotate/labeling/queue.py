@@ -94,10 +94,12 @@ def release(key: str | uuid.UUID, user, *, now: datetime | None = None) -> None:
 def reservation_of(key: str | uuid.UUID, user) -> Reservation:
     """The reservation with this key, with its texts. Raises UserError where `user` has none."""
     try:
-        return (
+        found = (
             Reservation.objects.select_related("project", "slot", *(f"slot__{name}" for name in _OF_SLOT))
             .get(key=uuid.UUID(str(key)), annotator=user)
         )
+        found.comparison.project = found.project  # the same row, read once
+        return found
     except (ValueError, Reservation.DoesNotExist):
         raise UserError(str(_NOT_YOURS), field="key") from None
 
@@ -186,6 +188,8 @@ def _keys(keys: Collection[str | uuid.UUID]) -> list[uuid.UUID]:
 
 def _held(slots: list[int], user) -> list[Reservation]:
     """The reservations of `slots`, the oldest first; a lease that ran out counts as long as nobody took the slot."""
+    if not slots:
+        return []
     rows = (
         # From the few slots to their reservations: the person's reservations so far may be many.
         Reservation.objects.filter(slot__in=slots, annotator=user)

@@ -60,7 +60,8 @@ def project_view(*roles: str):
         @wraps(view)
         def guarded(request: HttpRequest, slug: str, *args, **kwargs) -> HttpResponse:
             project = get_object_or_404(Project, slug=slug)
-            request.roles = access.roles(request.user, project)
+            request.membership = access.membership_of(request.user, project)
+            request.roles = access.roles_of(request.user, request.membership)
             if not request.roles.intersection(roles or Membership.Role.values):
                 raise PermissionDenied
             return view(request, project, *args, **kwargs)

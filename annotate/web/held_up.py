@@ -14,9 +14,8 @@ from annotate.web.common import ANNOTATOR, project_view
 from annotate.web.word_diff import word_diff
 
 
-def held_up_context(project: Project, user) -> dict:
-    """Where this person stands, in one query; and what they have to read if that is not open."""
-    membership = project.memberships.filter(user=user).first()
+def held_up_context(project: Project, user, membership: Membership | None) -> dict:
+    """Where this person with this membership stands, and what they have to read if that is not open."""
     where = standing_of(project, membership)
     context = {"standing": where, "acknowledged": membership and membership.acknowledged_id}
     if where.state == GUIDELINES_CHANGED:

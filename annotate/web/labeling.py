@@ -98,7 +98,7 @@ def answer(request: HttpRequest, project: Project, store, done: str, again: str 
 
 
 def _show_next(request: HttpRequest, project: Project, done: str = "", undo: int | None = None) -> HttpResponse:
-    held_up = held_up_context(project, request.user)
+    held_up = held_up_context(project, request.user, request.membership)
     reservation = None if held_up["standing"].is_held_up else reserve_next(project, request.user)
     state = queue_state(project, request.user)
     with_others = reserved_by_others(project, request.user) if reservation is None else 0

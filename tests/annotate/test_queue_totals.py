@@ -94,3 +94,20 @@ def test_gold_and_withdrawn_comparisons_are_in_no_total(project, ada, pairs):
         set_judgments_wanted(known, 2)
     with pytest.raises(UserError, match="0 to 50"):
         set_judgments_wanted(gone, 51)
+
+
+def test_a_file_says_how_many_are_wanted_and_how_unsure_a_model_is(project, ada, tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    lines = [
+        {"prompt": "Sure", "responses": ["a", "b"], "uncertainty": 0.1},
+        {"prompt": "Unsure", "responses": ["a", "b"], "uncertainty": 0.9, "wanted": 3},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    project.queue_policy = "uncertainty"
+    project.save()
+    import_file(project, path, "comparisons")
+    assert queue_state(project, ada).total_wanted == 4
+    assert reserve_next(project, ada).comparison.prompt.messages[0]["content"] == "Unsure"
+    path.write_text(json.dumps(lines[0] | {"wanted": 2.5}) + "\n")
+    with pytest.raises(UserError, match='field "wanted": expected a whole number from 0 to 50'):
+        import_file(project, path, "comparisons")

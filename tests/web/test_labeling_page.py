@@ -18,8 +18,8 @@ URL = "/p/kind/label/"
 
 # Session, person, project, role; standing; the reservation (7, of which 2 are its savepoint); progress (4);
 # guidelines (2).
-QUERIES_OF_A_PAGE = 14
-QUERIES_OF_A_SUBMIT = 25
+QUERIES_OF_A_PAGE = 13
+QUERIES_OF_A_SUBMIT = 23
 
 
 def key_of(html: str) -> str:
