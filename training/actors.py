@@ -16,6 +16,7 @@ from training.models import load_policy, load_reward_model, load_tokenizer
 from training.recipes.presets import PolicyGradientConfig
 from training.rollouts import PromptStream, Rollout, RunningDeviation
 from training.runtime import Runtime
+from training.shared_trunk import TrunkWithHead, adapted, sharing
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,20 @@ class Position:
 
 def load_actors(config: PolicyGradientConfig, machine: Runtime, log: EventLog, tokenizer) -> Actors:
     policy = load_policy(config.model, device=machine.device)
-    reference = load_policy(config.reference or config.model, device=machine.device).requires_grad_(False)
     value = None
-    if config.baseline == "value":
-        value = _load_value_model(config, machine, log, tokenizer)
+    if config.lora_rank:
+        lora = {"rank": config.lora_rank, "alpha": config.lora_alpha}
+        reference = (
+            sharing(policy) if config.reference is None else load_policy(config.reference, device=machine.device)
+        )
+        if config.baseline == "value":
+            value = TrunkWithHead(sharing(policy), **lora)
+        policy = adapted(policy, **lora)
+    else:
+        reference = load_policy(config.reference or config.model, device=machine.device)
+        if config.baseline == "value":
+            value = _load_value_model(config, machine, log, tokenizer)
+    reference.requires_grad_(False)
     models = [policy, reference] + ([value] if value is not None else [])
     shared = [supports_shared_prefix(model) for model in models]  # asked of each, since asking also prepares it
     return Actors(
@@ -95,10 +106,14 @@ def _load_value_model(config, machine, log, tokenizer):
 
 def make_optimizer(actors: Actors, config: PolicyGradientConfig) -> torch.optim.AdamW:
     """Adam with ε = 1e-5, as PPO's reference implementation has it (Huang et al. 2022, detail 3), for both models."""
-    groups = [{"params": list(actors.policy.parameters()), "peak": config.learning_rate}]
+    groups = [{"params": _trainable(actors.policy), "peak": config.learning_rate}]
     if actors.value is not None:
-        groups.append({"params": list(actors.value.parameters()), "peak": config.value_learning_rate})
+        groups.append({"params": _trainable(actors.value), "peak": config.value_learning_rate})
     return torch.optim.AdamW(groups, lr=config.learning_rate, eps=1e-5, weight_decay=0.0, fused=True)
+
+
+def _trainable(model) -> list[torch.nn.Parameter]:
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def set_learning_rates(optimizer, step: int, config: PolicyGradientConfig) -> float:

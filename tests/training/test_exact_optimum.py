@@ -118,3 +118,11 @@ def test_the_table_policy_is_read_as_a_language_model(world):
         place = completion.ids[0] * 64 + completion.ids[1] * 8 + completion.ids[2]
         assert sum(completion.logprobs) == pytest.approx(float(total[place]), abs=1e-4)
         assert computed.sum().item() == pytest.approx(float(total[place]), abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["dapo", "dr_grpo"])
+def test_without_a_kl_one_good_sequence_is_all_that_is_left(preset, world):
+    result = verify.run(Case(preset, settings={"beta": 0.0}), world, 0.0, steps=150)
+    assert result.kl_to_own < LIMIT
+    assert result.reward > 0.95 * float(world.rewards.max())

@@ -6,6 +6,7 @@ V(s_t) and GAE turn that into an advantage per token (`assign_credit`); a few pa
 probability of tokens with a positive advantage, as far as the clip allows, and fit V to what was earned (`update`).
 """
 
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -35,7 +36,7 @@ from training.events import EventLog
 from training.generators import Generator
 from training.logprobs import completion_hidden, completion_logprobs, trunk_of
 from training.loop import Means, split
-from training.models import load_tokenizer
+from training.models import load_tokenizer, trained_model
 from training.monitors import Monitor
 from training.pretraining_mix import PretrainingMix
 from training.recipes import Outcome
@@ -46,6 +47,8 @@ from training.rollouts import Batches, Rollout, make_examples, per_token, token_
 from training.sampling import Completion
 from training.showcase import Showcase
 
+# Completions of a round that are compared with each other for the curves of their diversity.
+_COMPARED = 256
 # DAPO draws groups again while all of a group's completions score the same; this often at most.
 _DRAWS = 4
 
@@ -72,7 +75,7 @@ def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
     )  # fmt: skip
     mix = PretrainingMix.read(config, tokenizer, log, shared=actors.shared, device=machine.device)
     metrics = improve(actors, prompt_ids, score, config, machine, log, mix=mix, showcase=showcase)
-    return Outcome(metrics, actors.policy, tokenizer)
+    return Outcome(metrics, trained_model(actors.policy), tokenizer)
 
 
 @dataclass(frozen=True)
@@ -323,7 +326,8 @@ def describe(rollout: Rollout, credit: Credit) -> dict[str, float]:
     """
     kl = advantages.kl_estimate(rollout.logprobs, rollout.reference_logprobs, "k1")
     scores = rollout.scores.view(-1, rollout.group)
-    completions = [ids for example in rollout.batches.examples for ids in example.completions]
+    groups = [example.completions for example in rollout.batches.examples[: math.ceil(_COMPARED / rollout.group)]]
+    completions = [ids for group in groups for ids in group]
     values = {
         "kl": (kl * rollout.mask).sum(1).mean(),
         "length": rollout.lengths.float().mean(),

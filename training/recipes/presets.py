@@ -84,6 +84,12 @@ class PolicyGradientConfig(RewardSettings):
     reward_clip: float | None = setting(None, "scores are cut to ± this, after scaling", low=0)
     dynamic_sampling: bool = setting(False, "draw other prompts for groups whose completions all scored the same")
 
+    lora_rank: int = setting(
+        0,
+        "train low-rank updates of this rank, over one trunk for policy, reference and value; 0 trains all weights",
+        low=0,
+    )
+    lora_alpha: float = setting(32.0, "the low-rank update is scaled by lora_alpha / lora_rank", low=0)
     learning_rate: float = setting(1e-5, "of the policy, at its peak", low=0)
     schedule: str = setting("constant", "of the learning rates after warm-up", choices=("cosine", "linear", "constant"))
     warmup: float = setting(0.05, "share of the steps in which the learning rates rise", low=0, high=1)
@@ -117,6 +123,10 @@ class PolicyGradientConfig(RewardSettings):
             raise ConfigError("kl_in=loss with kl_estimator=k1 has a gradient of zero on average: use k2 or k3")
         if self.overlong_cache >= self.max_tokens:
             raise ConfigError(f"overlong_cache must be less than max_tokens={self.max_tokens}")
+        if self.lora_rank and self.generator == "vllm":
+            raise ConfigError("generator=vllm takes whole weights over: use generator=transformers with lora_rank")
+        if self.lora_rank and self.value_model:
+            raise ConfigError("with lora_rank the value model is an update of the policy's weights: leave value_model")
         if self.dynamic_sampling and self.samples < 2:
             raise ConfigError("dynamic_sampling needs samples of at least 2")
 
