@@ -4,14 +4,16 @@ import contextlib
 import json
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from training.errors import TrainingError
 from training.events import EventLog
 from training.records import Prompt
-from training.rewards import spec
+from training.rewards import sandbox, spec
 from training.rewards.code_tests import CodeTestsSource
 from training.rewards.sandbox import Limits, run_tests
 from training.rewards.source import Failure
@@ -185,6 +187,18 @@ def test_it_holds_without_roots_rights_too():
     )  # fmt: skip
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert "user" not in lines[0]["ready"] and [line["passed"] for line in lines[1:]] == [0, 1, 2], done.stderr
+
+
+def test_where_nothing_keeps_a_program_from_files_it_is_not_run(monkeypatch, tmp_path):
+    """As on a kernel without Landlock, for a worker that is not root."""
+    child = tmp_path / "child.py"
+    text = (ROOT / "training/rewards/sandbox_child.py").read_text()
+    child.write_text(text.replace("version = _libc.syscall(444, None, 0, 1)", "version = -1"))
+    tmp_path.chmod(0o755)
+    monkeypatch.setattr(sandbox, "_CHILD", child)
+    monkeypatch.setattr(sandbox, "_interpreter", lambda: (sys.executable, False))
+    with pytest.raises(TrainingError, match="cannot be run safely on this machine"):
+        run_tests("open('ran', 'w')", ["assert True"], LIMITS)
 
 
 # --- as a source ------------------------------------------------------------------------------------------------------

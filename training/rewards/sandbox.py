@@ -89,7 +89,10 @@ def run_tests(program: str, tests: list[str], limits: Limits) -> Outcome:
     lines = [line for line in map(_parsed, said.splitlines()) if line.get("secret") == secret]
     ready = next((line["ready"] for line in lines if "ready" in line), None)
     if ready is None and not timed_out:
-        raise TrainingError("programs cannot be run safely on this machine: the sandbox did not come up")
+        raise TrainingError(
+            "programs cannot be run safely on this machine: they need Linux with seccomp, and Landlock (5.13 on) "
+            "or root"
+        )
     passed = frozenset(line["passed"] for line in lines if line.get("passed") in range(len(tests)))
     return Outcome(passed, timed_out, tuple(ready or ()))
 

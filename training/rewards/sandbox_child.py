@@ -9,7 +9,7 @@ test that passed. What holds, from the inside out:
 - limits on CPU time, memory, file size, open files and processes;
 - as root: a user number that nobody else has, and a network namespace without any network.
 
-The filter is required; the others are reported where the kernel has them.
+The filter is required, and so is Landlock or a user of its own; the rest is reported where the kernel has it.
 """
 
 import ctypes
@@ -51,6 +51,8 @@ def main() -> None:
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     if landlock(os.getcwd()):
         held.append("files")
+    if not {"user", "files"} & set(held):
+        raise OSError("nothing would keep the program from this user's files")
     seccomp()
     report(job, {"ready": held})
     run(job)
