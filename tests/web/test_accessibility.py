@@ -11,6 +11,7 @@ from django.urls import URLPattern, reverse
 from django.utils import timezone
 
 from annotate.datasets.snapshots import create_snapshot
+from annotate.labeling.comparisons import NewResponse, add_prompts, add_rankings, add_responses, ranking_of
 from annotate.labeling.queue import reserve_next
 from annotate.labeling.submit import submit_judgment
 from annotate.models import Dataset, ModelVersion, Round, Run, RunEvent, User
@@ -172,5 +173,33 @@ def test_what_opens_on_the_labeling_page(open_page, pairs):
     found += violations(page)
     page.keyboard.press("Escape")
     page.click(".topbar summary")
+    found += violations(page)
+    assert not found, "\n".join(found)
+
+
+def test_rankings_and_everything_that_a_project_may_ask(open_page, pairs, project):
+    type(project).objects.update(
+        allow_equal=True, allow_both_bad=True, ask_confidence=True, ask_overall=True, ask_flags=True, ask_edited=True,
+        require_note=True,
+    )  # fmt: skip
+    pairs(1, texts=(RICH, RICH.replace("Some", "Other")))
+    page = open_page("annotator", "/p/kind/label/", **STILL)
+    page.keyboard.press("g")
+    page.keyboard.press("f")
+    found = violations(page)
+    page.fill("[name=note]", "why")
+    page.check("[name=rating][value='5']", force=True)
+    page.click(".actions > .primary")
+    page.wait_for_selector("#undo")
+    page.click("#undo")
+    page.wait_for_selector(".editing")
+    found += violations(page)
+
+    (prompt,) = add_prompts(project, [[{"role": "user", "content": "Rank"}]]).rows
+    written = add_responses(project, [NewResponse(prompt, f"{RICH} {number}", "m") for number in range(9)]).rows
+    add_rankings(project, [ranking_of(written)])
+    page.goto(page.url.split("edit/")[0])
+    page.keyboard.press("3")
+    page.click("summary:has-text('About A')")
     found += violations(page)
     assert not found, "\n".join(found)
