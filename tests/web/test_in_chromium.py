@@ -39,7 +39,7 @@ def test_a_day_at_the_keyboard(open_page, pairs):
     assert Judgment.objects.get().rating == 4
     assert len(posts) == 1
     assert page.inner_text("#announcer") == "Saved. Next comparison. 1 done."
-    assert "1 of 3" in page.inner_text("#queue-progress")
+    assert "1 by you" in page.inner_text("#queue-progress")
 
     key = key_of(page)
     page.click(".criterion:has-text('Helpful') label:nth-of-type(1)")
