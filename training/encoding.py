@@ -6,7 +6,7 @@ from training.batching import Example
 from training.chat import encode_completion, encode_prompt, truncate_prompt
 from training.config import ConfigError, TrainingConfig
 from training.events import EventLog
-from training.records import Message
+from training.records import Message, Preference
 from training.splits import Split
 
 
@@ -41,15 +41,22 @@ def encode_examples(
             f"(rows {_first(shortened)})",
             "warning",
         )
-    if dropped:
-        log.message(
-            f"{name}: {len(dropped)} of {len(rows)} rows left out, a response alone is longer than "
-            f"max_length={max_length} (rows {_first(dropped)})",
-            "warning",
-        )
-    if rows and not examples:
-        raise ConfigError(f"{name}: every row's response is longer than max_length={max_length}; raise it")
+    _report_left_out(dropped, len(rows), max_length, log, name)
     return examples
+
+
+def fitting_rows(
+    tokenizer, rows: Sequence[tuple[int, Preference]], *, max_length: int, log: EventLog, name: str
+) -> list[tuple[int, Preference]]:
+    """The rows of which both responses are short enough, before some of them become one group; the rest is counted."""
+    fitting = [
+        (index, row)
+        for index, row in rows
+        if all(len(encode_completion(tokenizer, text)) < max_length for text in (row.chosen, row.rejected))
+    ]
+    kept = {index for index, _ in fitting}
+    _report_left_out([index for index, _ in rows if index not in kept], len(rows), max_length, log, name)
+    return fitting
 
 
 def encode_pairs(tokenizer, split: Split, config: TrainingConfig, log: EventLog) -> tuple[list[Example], list[Example]]:
@@ -62,6 +69,18 @@ def encode_pairs(tokenizer, split: Split, config: TrainingConfig, log: EventLog)
         ]
         parts.append(encode_examples(tokenizer, rows, max_length=config.max_length, log=log, name=name))
     return parts[0], parts[1]
+
+
+def _report_left_out(dropped: list[int], total: int, max_length: int, log: EventLog, name: str) -> None:
+    """Raises ConfigError where nothing is left."""
+    if dropped:
+        log.message(
+            f"{name}: {len(dropped)} of {total} rows left out, a response alone is longer than "
+            f"max_length={max_length} (rows {_first(dropped)})",
+            "warning",
+        )
+    if total and len(dropped) == total:
+        raise ConfigError(f"{name}: every row's response is longer than max_length={max_length}; raise it")
 
 
 def _first(indices: list[int]) -> str:

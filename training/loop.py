@@ -228,6 +228,11 @@ class Trainer:
                 self._count(means, self.heldout, part, loss, metrics, counts)
         self.evaluated.train()
         values = {f"{name}_heldout": value for name, value in means.values(self.runtime).items()}
+        if not math.isfinite(values["loss_heldout"]):
+            raise TrainingError(
+                f"the held-out loss is not finite after step {self.step}; earlier checkpoints are kept. "
+                "A lower learning_rate may help"
+            )
         self._log(values)
         return values
 

@@ -257,3 +257,17 @@ def test_a_linear_gold_reward_is_learned_to_bayes_accuracy_and_calibrated(tmp_pa
     )  # fmt: skip
     assert run.metrics["accuracy_heldout"] > bayes - 0.01
     assert run.metrics["calibration_error_heldout"] < 0.02
+
+
+def test_a_response_too_long_takes_only_its_own_row_along(tmp_path, model):
+    """Rows 1 and 2 share a response, so they would be one group; row 2 is short enough and stays."""
+    rows = [
+        {"prompt": "p", "chosen": "yes", "rejected": "n" * 90},
+        {"prompt": "p", "chosen": "yes", "rejected": "no"},
+        {"prompt": "q", "chosen": "yes", "rejected": "no"},
+    ]
+    data = write_lines(tmp_path / "rows.jsonl", rows)
+    run = train("reward", tmp_path / "run", model=model, data=data, heldout=0, max_length=60)
+    told = [event["text"] for event in run.of_kind("message") if event["level"] == "warning"]
+    assert told == ["training data: 1 of 3 rows left out, a response alone is longer than max_length=60 (rows 1)"]
+    assert run.metrics["pairs"] == 2

@@ -11,7 +11,7 @@ import torch
 from training import losses, runtime
 from training.batching import Example
 from training.calibration import baselines, calibration_error
-from training.encoding import encode_examples
+from training.encoding import encode_examples, fitting_rows
 from training.events import EventLog
 from training.inference import per_completion
 from training.labels import Label, accuracy, label_of
@@ -36,20 +36,17 @@ def run(config: RewardConfig, log: EventLog) -> Outcome:
     model = prepare_training(model, config)
     pad_id, shared = tokenizer.pad_token_id, supports_shared_prefix(model)
 
-    groups = {
-        group.index: group
-        for indices in (split.train, split.heldout)
-        for group in rank_groups([(index, split.rows[index]) for index in indices], config.group_responses)
-    }
+    groups: dict[int, RankedGroup] = {}
+
+    def encoded(indices: list[int], name: str) -> list[Example]:
+        told = {"max_length": config.max_length, "log": log, "name": name}
+        rows = fitting_rows(tokenizer, [(index, split.rows[index]) for index in indices], **told)
+        of_rows = rank_groups(rows, config.group_responses)
+        groups.update({group.index: group for group in of_rows})
+        return encode_examples(tokenizer, [(group.index, group.messages, group.responses) for group in of_rows], **told)
+
     examples, heldout = (
-        encode_examples(
-            tokenizer,
-            [(index, groups[index].messages, groups[index].responses) for index in indices if index in groups],
-            max_length=config.max_length,
-            log=log,
-            name=name,
-        )
-        for indices, name in ((split.train, "training data"), (split.heldout, "held-out data"))
+        encoded(indices, name) for indices, name in ((split.train, "training data"), (split.heldout, "held-out data"))
     )
     objective = RewardObjective(model, config, groups, split.rows)
     trainer = Trainer(
@@ -62,11 +59,15 @@ def run(config: RewardConfig, log: EventLog) -> Outcome:
 
     metrics |= _calibration(score(heldout), heldout, objective)
     metrics |= baselines(split.of(split.train), split.of(split.heldout))
-    metrics |= {"pairs": len(split.train), "pairs_heldout": len(split.heldout)}
+    metrics |= {"pairs": _rows_in(examples, groups), "pairs_heldout": _rows_in(heldout, groups)}
     some = examples[:: math.ceil(len(examples) / _NORMALIZE_ON)]
     mean, std = (float(value) for value in torch.std_mean(score(some))[::-1]) if config.normalize else (0.0, 1.0)
     model, heads = objective.finish(mean, std or 1.0)
     return Outcome(metrics, model, tokenizer, {HEADS: heads} if heads else {})
+
+
+def _rows_in(examples: list[Example], groups: dict[int, RankedGroup]) -> int:
+    return sum(len(groups[example.index].comparisons) for example in examples)
 
 
 class RewardObjective(Objective):
