@@ -3,11 +3,11 @@
     python -m benchmarks.rl_throughput [--steps 4] [--rounds 2] [--recipes grpo,rloo] [--to-reward 1.0 --limit 150]
         [--material DIR] [--shape small] [--json FILE]
 
-A step samples 8 completions of up to 64 tokens for each of 8 prompts, scores them with a reward model of the policy's
-size and updates the policy once: 64 completions. Both sides start from the same policy (9 million parameters, taught to
-write film-review snippets), take the same prompts and reward model, charge the same KL, and run in turn, each in a
-process of its own. TRL runs in the precision that is faster for it here: both are measured in the first round. The
-first step of every run is left out of the rate, as each side prepares itself in it.
+A step samples 8 completions of up to 64 tokens for each of 16 prompts (as the grpo preset does), scores them with a
+reward model of the policy's size and updates the policy once: 128 completions. Both sides start from the same policy (9
+million parameters, taught to write film-review snippets), take the same prompts and reward model, charge the same KL,
+and run in turn, each in a process of its own. TRL runs in the precision that is faster for it here: both are measured
+in the first round. The first step of every run is left out of the rate, as each side prepares itself in it.
 
 With --to-reward both train on until the mean reward of the last five steps is that high. Without --material the policy
 and the reward model are trained first, which takes longer than the measurement; with it they are kept in DIR.
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="steps of a run that is timed")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--recipes", default="grpo,rloo")
-    parser.add_argument("--prompts-per-step", type=int, default=8)
+    parser.add_argument("--prompts-per-step", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--trl-at-once", type=int, default=64, help="completions in a forward pass of TRL's update")
     parser.add_argument("--to-reward", type=float, help="also train grpo until this mean reward")
