@@ -210,7 +210,7 @@ CASES = [
     Case("grpo"),
     Case("grpo", "KL in the reward", {"kl_in": "reward", "kl_estimator": "k1"}),
     Case("dr_grpo", "k3, β > 0"),
-    Case("dr_grpo", "k2, β > 0", {"kl_estimator": "k2", "learning_rate": 0.4}),
+    Case("dr_grpo", "k2, β > 0, 600 steps", {"kl_estimator": "k2", "steps": 600}),
     Case("dr_grpo", "KL in the reward", {"kl_in": "reward", "kl_estimator": "k1"}),
     Case("cgpo", "kl_max 2", {"kl_max": 2.0, "beta": 0.0}),
     Case("dr_grpo", "as it comes: no KL", {"beta": 0.0}),
