@@ -47,6 +47,15 @@ _HELD = """held AS MATERIALIZED (
 # Where something is held that is not on the screen, it comes first, and nothing is looked for.
 _LOOKING = "NOT EXISTS (SELECT 1 FROM held WHERE NOT on_screen)"
 
+
+def _limit(rows: int, only_if: str) -> str:
+    """No row unless a condition holds. As a LIMIT: as a part of WHERE SQLite would test it once a row, to the last."""
+    return f"LIMIT (CASE WHEN {only_if} THEN {rows} ELSE 0 END)"
+
+
+_NO_TOP = f"{_LOOKING} AND NOT EXISTS (SELECT 1 FROM top)"
+_NOT_IN_RANK = f"{_NO_TOP} AND NOT EXISTS (SELECT 1 FROM same_rank)"
+
 _PICK_FROM_QUEUE = f"""here AS MATERIALIZED (
     SELECT queued_rank, queued_at FROM annotate_reservation
     WHERE annotator_id = %(user)s AND project_id = %(project)s AND queued_at IS NOT NULL
@@ -55,26 +64,25 @@ _PICK_FROM_QUEUE = f"""here AS MATERIALIZED (
 top AS MATERIALIZED (
     SELECT s.id, s.spread FROM (
         SELECT s.id, s.comparison_id, s.rank, s.free_from, s.spread FROM annotate_slot s
-        WHERE {_IN_QUEUE} AND {_LOOKING} ORDER BY {_ORDER} LIMIT {TOP}
+        WHERE {_IN_QUEUE} ORDER BY {_ORDER} {_limit(TOP, _LOOKING)}
     ) s WHERE {_NOT_MET.format("s")} ORDER BY {_ORDER} LIMIT {CANDIDATES}
 ),
 same_rank AS MATERIALIZED (
     SELECT s.id, s.spread FROM annotate_slot s
-    WHERE {_FOR_ME} AND {_LOOKING} AND NOT EXISTS (SELECT 1 FROM top)
+    WHERE {_FOR_ME}
         AND s.rank = (SELECT queued_rank FROM here) AND s.free_from >= (SELECT queued_at FROM here)
-    ORDER BY s.free_from, s.id LIMIT {CANDIDATES}
+    ORDER BY s.free_from, s.id {_limit(CANDIDATES, _NO_TOP)}
 ),
 later_rank AS MATERIALIZED (
     SELECT s.id, s.spread FROM annotate_slot s
-    WHERE {_FOR_ME} AND {_LOOKING} AND NOT EXISTS (SELECT 1 FROM top) AND NOT EXISTS (SELECT 1 FROM same_rank)
-        AND s.rank > (SELECT queued_rank FROM here)
-    ORDER BY {_ORDER} LIMIT {CANDIDATES}
+    WHERE {_FOR_ME} AND s.rank > (SELECT queued_rank FROM here)
+    ORDER BY {_ORDER} {_limit(CANDIDATES, _NOT_IN_RANK)}
 ),
 pick AS MATERIALIZED (
     SELECT id, spread FROM top UNION ALL SELECT id, spread FROM same_rank UNION ALL SELECT id, spread FROM later_rank
 )"""
 _PICK_FROM_ALL = f"""pick AS MATERIALIZED (
-    SELECT s.id, s.spread FROM annotate_slot s WHERE {_FOR_ME} AND {_LOOKING} ORDER BY {_ORDER} LIMIT {CANDIDATES}
+    SELECT s.id, s.spread FROM annotate_slot s WHERE {_FOR_ME} ORDER BY {_ORDER} {_limit(CANDIDATES, _LOOKING)}
 )"""
 _PICK_OF_SLOT = "pick AS MATERIALIZED (SELECT id, spread FROM annotate_slot WHERE id = %(slot)s)"
 _FREED = f"""freed AS MATERIALIZED (
@@ -99,8 +107,8 @@ def _near_rows(name: str, condition: str, order: str) -> str:
     """Comparisons from one place of the circle on, each with one of its free slots."""
     return f"""SELECT * FROM (
         SELECT '{name}', MIN(s.id), s.spread FROM annotate_slot s
-        WHERE {_FOR_ME} AND EXISTS (SELECT 1 FROM pick) AND {condition}
-        GROUP BY s.spread ORDER BY s.spread {order} LIMIT {WINDOW + 1}) near_{name}"""
+        WHERE {_FOR_ME} AND {condition}
+        GROUP BY s.spread ORDER BY s.spread {order} {_limit(WINDOW + 1, "EXISTS (SELECT 1 FROM pick)")}) near_{name}"""
 
 
 _BEFORE_PICK = _near_rows("before", "s.spread < (SELECT spread FROM pick LIMIT 1)", "DESC")
