@@ -15,8 +15,9 @@ from django.utils.translation import gettext as _
 from annotate.errors import UserError
 from annotate.labeling.comparisons import NewPair, NewResponse, add_comparisons, add_prompts, add_responses
 from annotate.labeling.locks import lock_annotator
+from annotate.labeling.standing import refuse_paused
 from annotate.labeling.verdict import read_verdict
-from annotate.models import Chat, ChatReply, ChatTurn, GuidelineVersion, Judgment, Project
+from annotate.models import Assessment, Chat, ChatReply, ChatTurn, GuidelineVersion, Judgment, Project
 from annotate.models.judgment import Rating
 
 LONGEST_TURN = 20_000
@@ -28,7 +29,7 @@ State = ChatReply.State
 def start_chat(project: Project, user, *, key: str | uuid.UUID | None = None, now: datetime | None = None) -> Chat:
     """A new conversation; the same key gives the same one. Raises UserError where the project has no chat."""
     lock_annotator(user, project)
-    _require_open(project)
+    _require_open(project, user)
     key = _uuid(key) if key else uuid.uuid4()
     chat, _made = Chat.objects.get_or_create(
         key=key, annotator=user, project=project, defaults={"created_at": now or timezone.now()}
@@ -78,7 +79,7 @@ def say(
     lock_annotator(user, chat.project)
     if earlier := ChatTurn.objects.filter(key=turn_key, chat=chat).first():
         return earlier
-    _require_open(chat.project)
+    _require_open(chat.project, user)
     text = text.replace("\r\n", "\n").replace("\0", "").strip()
     if not text:
         raise UserError(_("Please write something."), field="text")
@@ -121,7 +122,15 @@ def retry(user, turn_key: str | uuid.UUID, *, now: datetime | None = None) -> Ch
 
 
 @transaction.atomic
-def choose(user, turn_key: str | uuid.UUID, rating=None, *, now: datetime | None = None, **said) -> ChatTurn:
+def choose(
+    user,
+    turn_key: str | uuid.UUID,
+    rating=None,
+    *,
+    renderer: int | None = None,
+    now: datetime | None = None,
+    **said,
+) -> ChatTurn:
     """Stores the judgment on the two replies; the better one is the conversation's next turn.
 
     `rating` and `said` are those of the labeling page (`labeling.verdict.read_verdict`). Without a winner ("equal") the
@@ -140,7 +149,7 @@ def choose(user, turn_key: str | uuid.UUID, rating=None, *, now: datetime | None
     if replies[0].text == replies[1].text:
         turn.chosen = replies[0]
     else:
-        turn.judgment, turn.chosen = _judge(turn, replies, user, now, rating, said)
+        turn.judgment, turn.chosen = _judge(turn, replies, user, now, {"rating": rating, **said}, renderer)
     turn.save(update_fields=["judgment", "chosen"])
     return turn
 
@@ -155,24 +164,27 @@ def messages_before(turn: ChatTurn) -> list[dict]:
     return messages
 
 
-def _judge(turn: ChatTurn, replies: list[ChatReply], user, now: datetime, rating, said: dict):
+def _judge(
+    turn: ChatTurn, replies: list[ChatReply], user, now: datetime, said: dict, renderer: int | None
+) -> tuple[Judgment, ChatReply]:
     project = turn.chat.project
     (prompt,) = add_prompts(project, [messages_before(turn)]).rows
     shown = add_responses(
         project, [NewResponse(prompt, reply.text, reply.generator, reply.model) for reply in replies]
     ).rows
-    verdict = read_verdict(project, shown, rating=rating, **said)
+    verdict = read_verdict(project, shown, **said)
     (comparison,) = add_comparisons(project, [NewPair(*shown, turn.chat.group)], wanted=0).rows
     # The same words in two conversations of one person: a person judges a comparison once, and the first one stands.
     judgment = Judgment.objects.filter(comparison=comparison, annotator=user).first()
     if judgment is None:
         shown_at = max(reply.finished_at for reply in replies)
         judgment = Judgment.objects.create(
-            comparison=comparison, annotator=user, shown_at=shown_at, created_at=now,
+            comparison=comparison, annotator=user, shown_at=shown_at, created_at=now, renderer=renderer,
             seconds=max(0.0, (now - shown_at).total_seconds()),
             guideline=GuidelineVersion.objects.filter(project=project, created_at__lte=shown_at).first(),
             **verdict.columns(shown),
         )  # fmt: skip
+        Assessment.objects.bulk_create(verdict.assessments(judgment, shown))
     b_wins = verdict.rating in {Rating.B_BETTER, Rating.B_SLIGHTLY_BETTER}
     return judgment, replies[1 if b_wins else 0]
 
@@ -184,9 +196,10 @@ def _turn_of(turn_key: str | uuid.UUID, user) -> ChatTurn:
         raise UserError(_("This turn is not yours, or is not there any more."), field="key") from None
 
 
-def _require_open(project: Project) -> None:
+def _require_open(project: Project, user) -> None:
     if not project.chat or project.archived:
         raise UserError(_("There is no chat in this project at the moment."))
+    refuse_paused(project, user)
 
 
 def _uuid(key: str | uuid.UUID) -> uuid.UUID:

@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from annotate.errors import UserError
 from annotate.labeling.comparisons import add_prompts
 from annotate.labeling.locks import lock_annotator
+from annotate.labeling.standing import refuse_paused
 from annotate.models import Demonstration, DemonstrationVersion, Project, Prompt, Writing
 from annotate.models.comparison import text_digest
 
@@ -35,7 +36,7 @@ def next_writing(project: Project, user, *, now: datetime | None = None) -> Writ
     """
     now = now or timezone.now()
     lock_annotator(user, project)
-    _require_open(project)
+    _require_open(project, user)
     begun = Writing.objects.filter(project=project, writer=user, prompt__isnull=False, ended_at=None)
     for writing in begun.select_related("project", "prompt"):
         if _keep(writing, now) or writing.draft:
@@ -62,7 +63,7 @@ def own_writing(project: Project, user, *, now: datetime | None = None) -> Writi
     """The prompt of their own that `user` is at, with what they have so far; a new one where there is none."""
     now = now or timezone.now()
     lock_annotator(user, project)
-    _require_open(project)
+    _require_open(project, user)
     if not project.own_prompts:
         raise UserError(_("Prompts of one's own are not asked for in this project."))
     begun = Writing.objects.filter(project=project, writer=user, prompt=None, ended_at=None)
@@ -155,9 +156,10 @@ def _check_length(text: str, field: str) -> None:
         )
 
 
-def _require_open(project: Project) -> None:
+def _require_open(project: Project, user) -> None:
     if not project.writing or project.archived:
         raise UserError(_("Nobody writes demonstrations in this project at the moment."))
+    refuse_paused(project, user)
 
 
 def _open_prompts(project: Project, user, now: datetime) -> QuerySet[Prompt]:

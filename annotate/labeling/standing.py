@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from annotate.errors import UserError
 from annotate.models import Membership, Project
 
 OPEN, QUALIFYING, PAUSED, GUIDELINES_CHANGED = "open", "qualifying", "paused", "guidelines_changed"
@@ -46,6 +47,13 @@ _OPEN = Standing(OPEN)
 def standing(project: Project, user) -> Standing:
     """Where `user` stands in `project`, in one query."""
     return standing_of(project, project.memberships.filter(user=user).first())
+
+
+def refuse_paused(project: Project, user) -> None:
+    """Raises UserError with the explanation where the person is paused: for work that is no comparison."""
+    found = standing(project, user)
+    if found.state == PAUSED:
+        raise UserError(str(found.message))
 
 
 def standing_of(project: Project, membership: Membership | None) -> Standing:

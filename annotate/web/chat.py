@@ -9,19 +9,18 @@ import uuid
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from annotate.chat import chats
 from annotate.chat.selectors import TurnView, chats_of, turns_of
 from annotate.errors import UserError
+from annotate.labeling.verdict import Verdict
 from annotate.models import Chat, ChatTurn, Project
-from annotate.models.judgment import Rating
 from annotate.web.common import ANNOTATOR, page, project_view
+from annotate.web.rendering import RENDERER_VERSION
+from annotate.web.sheet import read_sheet, sheet_of
 
-RATINGS = [Rating.A_BETTER, Rating.A_SLIGHTLY_BETTER, Rating.B_SLIGHTLY_BETTER, Rating.B_BETTER]
-CRITERIA = ("helpful", "truthful", "harmless")
 LIST_LENGTH = 100
 
 
@@ -86,19 +85,18 @@ def live(request: HttpRequest, project: Project, turn: uuid.UUID) -> HttpRespons
     view = TurnView(row, list(row.replies.order_by("side")))
     if request.GET.get("seen") == view.seen:
         return HttpResponse(status=204)
-    return render(request, "chat/turn.html", {"project": project, "view": view, "oob": True} | _choices(project))
+    context = {"project": project, "view": view, "sheet": sheet_of(project, view.replies), "oob": True}
+    return render(request, "chat/turn.html", context)
 
 
 @require_POST
 @project_view(ANNOTATOR)
 def choose(request: HttpRequest, project: Project, turn: uuid.UUID) -> HttpResponse:
     row = get_object_or_404(ChatTurn, key=turn, chat__project=project, chat__annotator=request.user)
-    sent = request.POST
-    said = {name: sent.get(name, "") for name in (*CRITERIA, "note")}
     try:
-        chats.choose(request.user, turn, sent.get("rating"), **said)
+        chats.choose(request.user, turn, renderer=RENDERER_VERSION, **read_sheet(request.POST))
     except UserError as error:
-        return _show(request, project, row.chat, error=error, sent=sent)
+        return _show(request, project, row.chat, error=error)
     return _to_newest(project, row.chat_id)
 
 
@@ -110,20 +108,17 @@ def retry(request: HttpRequest, project: Project, turn: uuid.UUID) -> HttpRespon
     return _to_newest(project, row.chat_id)
 
 
-def _show(request: HttpRequest, project: Project, chat: Chat, *, error=None, sent=None) -> HttpResponse:
+def _show(request: HttpRequest, project: Project, chat: Chat, *, error=None) -> HttpResponse:
     turns = turns_of(chat)
     newest = turns[-1] if turns and turns[-1].turn.chosen_id is None else None
+    rating, note = request.POST.get("rating", ""), request.POST.get("note", "")
+    given = Verdict(rating=int(rating) if rating.isdecimal() else None, note=note)
     return page(
-        request, "chat/show.html", project, 422 if error else 200, chat=chat, error=error, sent=sent or {},
+        request, "chat/show.html", project, 422 if error else 200, chat=chat, error=error,
         turns=turns[:-1] if newest else turns, view=newest, turn_key=uuid.uuid4(),
-        text=request.POST.get("text") or chat.draft, **_choices(project),
+        text=request.POST.get("text") or chat.draft,
+        sheet=sheet_of(project, newest.replies, given) if newest else None,
     )  # fmt: skip
-
-
-def _choices(project: Project) -> dict:
-    ratings = [*RATINGS, Rating.EQUAL] if project.allow_equal else RATINGS
-    criteria = [("helpful", _("Helpful")), ("truthful", _("Truthful")), ("harmless", _("Harmless"))]
-    return {"ratings": ratings, "criteria": criteria}
 
 
 def _to_newest(project: Project, key) -> HttpResponse:

@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
+from annotate.chat.chats import start_chat
 from annotate.datasets.importing import import_items
 from annotate.datasets.snapshots import create_snapshot, dataset_path
 from annotate.demonstrations.review import accept, return_to_author, revise
@@ -197,6 +198,14 @@ def test_a_decision_is_about_the_text_that_was_read(project, ada, admin, pool):
     with pytest.raises(UserError) as refused:
         return_to_author(demonstration, admin, revision=3, comment=" ")
     assert refused.value.field == "comment"
+
+
+def test_who_is_paused_writes_and_chats_no_further(project, ada, admin, pool):
+    pool(1, chat=True)
+    project.memberships.filter(user=ada).update(paused_at=timezone.now(), pause_reason="admin", pause_note="Call me.")
+    for service in (next_writing, start_chat):
+        with pytest.raises(UserError, match="Call me"):
+            service(project, ada)
 
 
 @pytest.mark.django_db(transaction=True)

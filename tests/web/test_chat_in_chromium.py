@@ -1,0 +1,57 @@
+"""The chat in a real browser: the answers come by themselves, keys choose, a draft outlives a reload."""
+
+import threading
+
+import pytest
+
+from annotate.chat.endpoints import add_endpoint
+from annotate.chat.worker import chat_until
+from annotate.models import Chat, Judgment, User
+from annotate.projects import update_project
+from tests.chat_endpoint import fake_endpoint
+from tests.web.conftest import CHROMIUM
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine (Debian: apt install chromium)"),
+]
+
+
+@pytest.fixture
+def worker(project):
+    """The worker's chat thread, with a model that takes about two seconds a reply."""
+    staff = User.objects.get(username="root")
+    update_project(project, staff, chat=True)
+    with fake_endpoint() as endpoint:
+        endpoint.pause = 0.5
+        add_endpoint(project, staff, name="one", base_url=endpoint.base_url, model_name="one")
+        stopping = threading.Event()
+        thread = threading.Thread(target=chat_until, args=[stopping])
+        thread.start()
+        yield endpoint
+        stopping.set()
+        thread.join(20)
+
+
+def test_a_conversation_at_the_keyboard(open_page, worker):
+    page = open_page("annotator", "/p/kind/chat/", width=390)
+    page.click("text=Start a conversation")
+    page.wait_for_selector("#text:focus")
+    with page.expect_response("**/draft/"):
+        page.keyboard.type("Hello")
+    page.reload()
+    assert page.input_value("#text") == "Hello"
+    page.focus("#text")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_selector("text=Waiting for the first words")
+    page.wait_for_selector("text=Writing …", timeout=10_000)
+    page.wait_for_selector(".rating", timeout=15_000)
+    assert page.inner_text("#announcer") == "Both answers are there."
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.keyboard.press("3")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Go on")
+    assert Judgment.objects.get().rating == 3
+    assert Chat.objects.get().turns.count() == 1
+    assert page.complaints == []
