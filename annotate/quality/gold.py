@@ -85,8 +85,9 @@ def questions_ahead(project: Project, user_id: int) -> int:
 def test_answers(project: Project, user_id: int) -> QuerySet[Judgment]:
     """What a person answered in the test, in that order, each with `matches` and its question's explanation."""
     answers = Judgment.objects.filter(
-        annotator=user_id, comparison__project=project, comparison__gold__purpose=QUALIFICATION
-    )
+        annotator=user_id, comparison__project=project, comparison__gold__purpose=QUALIFICATION,
+        created_at__gte=F("comparison__gold__created_at"),
+    )  # fmt: skip
     return (
         answers.annotate(matches=MATCHES)
         .select_related("comparison__gold__expected", "comparison__prompt", "left", "right")

@@ -44,6 +44,11 @@ class Figures:
     fresh: bool
 
     @property
+    def minutes(self) -> int:
+        """The age of the figures in whole minutes."""
+        return int((timezone.now() - self.computed_at).total_seconds() // 60) if self.computed_at else 0
+
+    @property
     def new(self) -> int:
         return self.judgments - self.content["judgments_counted"] if self.content else 0
 

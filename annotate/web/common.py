@@ -37,6 +37,9 @@ MENU = [
 # Entries that stand there only where the project has this setting on.
 FEATURES = {"write": "writing", "demonstrations_mine": "writing", "demonstrations": "writing", "chat": "chat"}
 
+# Pages without an item of their own, and the item that they belong to.
+BELONGS = {"adjudication": "quality", "adjudicate": "quality", "gold": "quality", "throughput": "quality"}
+
 
 def signed_in(view):
     """Sends strangers to the login page; an HTMX request gets a bare 401, so that its page stays as it is."""
@@ -75,7 +78,7 @@ def menu(request: HttpRequest, project: Project) -> list[dict]:
     """The project's menu as far as this person may go."""
     here = request.resolver_match.url_name if request.resolver_match else ""
     return [
-        {"title": title, "url": reverse(name, args=[project.slug]), "current": here == name}
+        {"title": title, "url": reverse(name, args=[project.slug]), "current": BELONGS.get(here, here) == name}
         for title, name, role in MENU
         if (role is None or role in request.roles) and getattr(project, FEATURES.get(name, "pk"))
     ]

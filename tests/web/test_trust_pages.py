@@ -3,10 +3,12 @@
 import re
 
 import pytest
+from django.utils import timezone
 
 from annotate.labeling.standing import standing
-from annotate.models import Adjudication, GoldQuestion, Judgment, Membership, Slot, User
+from annotate.models import Adjudication, GoldQuestion, Judgment, Membership, Reservation, Slot, User
 from annotate.projects import update_project
+from annotate.quality.gold_questions import NewQuestion, make_questions
 
 
 def text(response) -> str:
@@ -94,11 +96,41 @@ def test_the_test_is_explained_afterwards(browser, project, pairs, annotator):
         comparison=pair, expected=pair.first, explanation="The first says why.", purpose="qualification"
     )
     vote(annotator, pair, 4)
+    assert "Your test" not in text(browser("annotator").get("/p/kind/label/progress/")), "a vote before it was one"
+    Judgment.objects.update(created_at=timezone.now())
     page = text(browser("annotator").get("/p/kind/label/progress/"))
     assert "Another answer was expected" in page
     assert "The first says why." in page
     assert "You said: B is better. Expected: A." in page
+    update_project(project, User.objects.get(username="root"), qualification_pass=1)
+    assert "Your test" not in text(browser("annotator").get("/p/kind/label/progress/")), "not before it is over"
 
 
 def test_throughput_asks_for_a_rate_before_it_tells_a_cost(browser, project):
     assert "set what an hour costs" in text(browser("admin").get("/p/kind/quality/throughput/"))
+
+
+def test_from_the_test_to_the_first_pair(browser, project, pairs, annotator):
+    """Through the queue itself: two questions of the test, judged as expected, then an ordinary pair."""
+    known, ordinary = pairs(2, prompt="Known"), pairs(1, prompt="Ordinary")
+    root = User.objects.get(username="root")
+    make_questions(project, [NewQuestion(pair, pair.first) for pair in known], "qualification", user=root)
+    update_project(project, root, qualification_pass=1, qualification_questions=2)
+    client, url = browser("annotator"), "/p/kind/label/"
+    for number in (1, 2):
+        html = client.get(url).content.decode()
+        assert f"Question {number} of 2." in html
+        reservation = Reservation.objects.get(key=re.search(r'data-key="([^"]+)"', html)[1])
+        assert reservation.comparison in known
+        rating = 1 if reservation.left == reservation.comparison.first else 4
+        client.post(url, {"key": reservation.key, "rating": rating})
+    assert project.memberships.get(user=annotator).qualified_at
+    html = client.get(url).content.decode()
+    assert "of 2." not in html
+    assert Reservation.objects.get(key=re.search(r'data-key="([^"]+)"', html)[1]).comparison == ordinary[0]
+
+
+def test_without_questions_the_test_says_so(browser, project, pairs):
+    pairs(1)
+    update_project(project, User.objects.get(username="root"), qualification_pass=1)
+    assert "The test has no question for you yet" in text(browser("annotator").get("/p/kind/label/"))
