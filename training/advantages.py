@@ -105,8 +105,9 @@ def constrained_rewards(
 
     0 where a judge failed the completion; r̄ is the mean of the prompt's completions. Less the batch's mean it is the
     advantage: a completion is reinforced if it passes all judges and is better than average, and else made less likely.
-    CGPO with CRPG, Xu et al. 2024, section 4.1 (σ(r − r̄) calibrates rewards so that prompts can be compared; there r̄ is
-    the reward of one response that comes with the prompt).
+    After the calibrated-regularized policy gradient (CRPG) of Xu et al. 2024, "The Perfect Blend: Redefining RLHF with
+    Mixture of Judges". It deviates in r̄, which there is the reward of one response that comes with the prompt (σ(r − r̄)
+    makes prompts comparable either way), and has one task with one set of judges where the paper mixes several.
     """
     calibrated = torch.sigmoid(scores - scores.mean(1, keepdim=True))
     return torch.where(passed, (1 - log_ratios / kl_max).clamp(min=0) * calibrated, 0.0)

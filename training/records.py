@@ -36,6 +36,9 @@ class RecordError(ValueError):
         super().__init__(f"{place}: expected {expected}")
 
 
+REFERENCE_FIELDS = ("answer", "tests", "schema")
+
+
 @dataclass(frozen=True)
 class Prompt:
     """`reference` is what a verifiable reward checks an answer by: {"answer": text}, {"tests": …}, {"schema": …}."""
@@ -282,8 +285,10 @@ def _reference(row: _Row) -> dict:
             raise row.error("tests", "a list of one Python statement or more, such as \"assert double(2) == 4\"")
         reference["tests"] = [row.text(test, f"tests[{number}]") for number, test in enumerate(tests)]
     if (schema := row.row.get("schema")) is not None:
+        if isinstance(schema, str):  # as it stands in a Parquet file
+            schema = _parse_json(schema, row.file, row.line)
         if not isinstance(schema, dict):
-            raise row.error("schema", "a JSON schema, which is an object")
+            raise row.error("schema", "a JSON schema, which is an object (or its JSON text)")
         reference["schema"] = schema
     return reference
 

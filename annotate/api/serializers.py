@@ -196,6 +196,7 @@ class ImportRequest(serializers.Serializer):
 class ImportReportSerializer(serializers.Serializer):
     rows = serializers.IntegerField()
     prompts = serializers.IntegerField()
+    references_changed = serializers.IntegerField()
     responses = serializers.IntegerField()
     comparisons = serializers.IntegerField()
     judgments = serializers.IntegerField()

@@ -1,6 +1,7 @@
 """Snapshots as files to take away: JSON lines as they lie, or Parquet with a schema of its own."""
 
 import itertools
+import json
 import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -8,11 +9,12 @@ from typing import BinaryIO
 from annotate.datasets.snapshots import dataset_path, rows
 from annotate.errors import UserError
 from annotate.models import Dataset
+from training.records import REFERENCE_FIELDS
 
 BLOCK = 1 << 20
 ROWS_A_GROUP = 10_000
-# Columns of preferences that are there only if a line needs them.
-OPTIONAL = {"criteria", "edited"}
+# Columns that are there only if a line needs them.
+OPTIONAL = {"criteria", "edited", *REFERENCE_FIELDS}
 
 
 def export(dataset: Dataset, format: str) -> tuple[str, str, Iterator[bytes]]:
@@ -37,10 +39,15 @@ def _parquet(dataset: Dataset) -> Iterator[bytes]:
     schema, lines = _schema(dataset), rows(dataset)
     with tempfile.TemporaryFile() as file:
         with pyarrow.parquet.ParquetWriter(file, schema) as writer:
-            while group := list(itertools.islice(lines, ROWS_A_GROUP)):
+            while group := [_flat(line) for line in itertools.islice(lines, ROWS_A_GROUP)]:
                 writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
         file.seek(0)
         yield from _blocks(file)
+
+
+def _flat(line: dict) -> dict:
+    """With a JSON schema as JSON text: a column of objects of any shape there is none."""
+    return line | {"schema": json.dumps(line["schema"], ensure_ascii=False)} if line.get("schema") else line
 
 
 def _blocks(file: BinaryIO) -> Iterator[bytes]:
@@ -62,7 +69,7 @@ def _schema(dataset: Dataset):
         ("note", text), ("edited", text),
     ])  # fmt: skip
     columns = {
-        Dataset.Kind.PROMPTS: {"prompt": messages},
+        Dataset.Kind.PROMPTS: {"prompt": messages, "answer": text, "tests": pyarrow.list_(text), "schema": text},
         Dataset.Kind.DEMONSTRATIONS: {"prompt": messages, "completion": messages},
         Dataset.Kind.COMPARISONS: {
             "prompt": messages,
@@ -85,7 +92,7 @@ def _schema(dataset: Dataset):
             ])),
         },
     }[Dataset.Kind(dataset.kind)]  # fmt: skip
-    if dataset.kind == Dataset.Kind.PREFERENCES:
+    if dataset.kind in (Dataset.Kind.PREFERENCES, Dataset.Kind.PROMPTS):
         first = next(rows(dataset), {})
         columns = {name: column for name, column in columns.items() if name in first or name not in OPTIONAL}
     return pyarrow.schema(columns)

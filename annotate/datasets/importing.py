@@ -44,12 +44,14 @@ CHUNK = 2000
 class ImportReport:
     """What an import did: counts of new rows (a prompt that joins the pool is new), and of what was left out.
 
+    `references_changed` counts prompts that were there and whose `answer`, `tests` or `schema` is another one now.
     `contradictions` are duplicates with another winner than the vote that stands: the first vote of a person counts.
     `skipped_because` counts the reasons.
     """
 
     rows: int = 0
     prompts: int = 0
+    references_changed: int = 0
     responses: int = 0
     comparisons: int = 0
     judgments: int = 0
@@ -140,10 +142,13 @@ def _write(project: Project, items: Iterator, rankings: bool) -> ImportReport:
 def _add_prompts(project: Project, prompts: list[records.Prompt], report: ImportReport) -> None:
     conversations = [prompt.messages for prompt in prompts]
     digests = [text_digest(messages) for messages in conversations]
+    known = dict(project.prompts.filter(digest__in=digests).values_list("digest", "reference"))
     waiting = set(project.prompts.filter(digest__in=digests, in_pool=True).values_list("digest", flat=True))
-    add_prompts(project, conversations, in_pool=True)
+    added = add_prompts(project, conversations, in_pool=True, references=[prompt.reference for prompt in prompts])
     new = len(set(digests) - waiting)
     report.prompts += new
+    now = {row.digest: row.reference for row in added.rows}
+    report.references_changed += sum(before not in ({}, now[digest]) for digest, before in known.items())
     report.duplicates += len(digests) - new
 
 

@@ -20,7 +20,7 @@ from annotate.errors import UserError
 from annotate.labeling.locks import lock_project
 from annotate.models import Comparison, Dataset, Demonstration, Judgment, Project, Prompt
 from annotate.models.comparison import text_digest
-from training.records import iter_rows
+from training.records import REFERENCE_FIELDS, iter_rows
 
 # Comparisons read at once with their judgments.
 CHUNK = 2000
@@ -199,8 +199,11 @@ def _judgments(project: Project) -> Iterator[Line]:
 
 
 def _prompts(project: Project) -> Iterator[Line]:
+    """Every line has the same fields; what no prompt is checked by is on none."""
     found = Prompt.objects.filter(project=project, in_pool=True).order_by("digest")
-    return ({"prompt": prompt.messages} for prompt in found.iterator(CHUNK))
+    fields = [name for name in REFERENCE_FIELDS if found.filter(reference__has_key=name).exists()]
+    for prompt in found.iterator(CHUNK):
+        yield {"prompt": prompt.messages} | {name: prompt.reference.get(name) for name in fields}
 
 
 def _by_prompt(found, prompt_of: Callable, lines_of: Callable) -> Iterator[Line]:

@@ -75,10 +75,23 @@ class NewRanking:
 
 
 @transaction.atomic
-def add_prompts(project: Project, conversations: Sequence[list[dict]], *, in_pool: bool = False) -> Added[Prompt]:
-    """`conversations` are lists of messages that end with a turn to answer; `in_pool` offers them to policies."""
+def add_prompts(
+    project: Project,
+    conversations: Sequence[list[dict]],
+    *,
+    in_pool: bool = False,
+    references: Sequence[dict] | None = None,
+) -> Added[Prompt]:
+    """`conversations` are lists of messages that end with a turn to answer; `in_pool` offers them to policies.
+
+    `references`, one a conversation, are what answers are checked by. Of what is said about a prompt more than once
+    the last counts, field by field, so that an answer can be put right; what is not said again stays.
+    """
     lock_project(project)
     digests = [text_digest(messages) for messages in conversations]
+    said: dict[str, dict] = {}
+    for digest, reference in zip(digests, references or [{}] * len(digests), strict=True):
+        said[digest] = said.get(digest, {}) | reference
     wanted = dict(zip(digests, conversations, strict=True))
     found = {
         prompt.digest: prompt
@@ -86,9 +99,15 @@ def add_prompts(project: Project, conversations: Sequence[list[dict]], *, in_poo
         for prompt in Prompt.objects.filter(project=project, digest__in=batch)
     }
     created = Prompt.objects.bulk_create(
-        Prompt(project=project, messages=messages, digest=digest, in_pool=in_pool)
+        Prompt(project=project, messages=messages, digest=digest, in_pool=in_pool, reference=said[digest])
         for digest, messages in wanted.items() if digest not in found
     )  # fmt: skip
+    changed = []
+    for prompt in found.values():
+        if (reference := prompt.reference | said[prompt.digest]) != prompt.reference:
+            prompt.reference = reference
+            changed.append(prompt)
+    Prompt.objects.bulk_update(changed, ["reference"], batch_size=500)
     if in_pool:
         for batch in batches([prompt.pk for prompt in found.values() if not prompt.in_pool]):
             Prompt.objects.filter(pk__in=batch).update(in_pool=True)

@@ -17,11 +17,16 @@ def text_digest(value) -> str:
 
 
 class Prompt(models.Model):
-    """A chat that ends with a turn to answer: `messages` is `[{"role", "content"}, …]`."""
+    """A chat that ends with a turn to answer: `messages` is `[{"role", "content"}, …]`.
+
+    `reference` is what verifiable rewards check an answer by (training.records.Prompt). It is no part of the digest: a
+    prompt is the same prompt whatever is known about its answer.
+    """
 
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="prompts")
     messages = models.JSONField()
     digest = models.CharField(max_length=64, editable=False)
+    reference = models.JSONField(default=dict, blank=True)
     in_pool = models.BooleanField(
         default=False, help_text="Uploaded as a prompt: policies train on it and answer it in new rounds."
     )

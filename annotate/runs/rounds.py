@@ -25,6 +25,7 @@ from annotate.models import Membership, ModelVersion, Project, Prompt, Response,
 from annotate.runs.claim import dispatch
 from annotate.runs.directory import ROUND_PROMPTS, model_path, run_directory
 from annotate.runs.recipes import checked_params
+from training import records
 from training.records import RecordError, iter_rows, parse_record
 
 MAX_PROMPTS = 100_000
@@ -132,7 +133,8 @@ def _freeze(run: Run, prompts: list[Prompt]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         for prompt in prompts:
-            file.write(json.dumps({"prompt": prompt.messages}, ensure_ascii=False) + "\n")
+            line = records.to_line(records.Prompt(prompt.messages, prompt.reference))
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def _read_answers(opened: Round) -> list[tuple[list[dict], list[str]]]:

@@ -33,6 +33,11 @@ EXAMPLES = [
         '{"prompt": "How do tides work?", "responses": [{"text": "The Moon…", "model": "base"}, {"text": "Wind…"}]}',
     ),
     (
+        _("Prompts with a reference"),
+        _("What rewards check an answer by: “answer” a number, “tests” Python, “schema” JSON. The last upload counts."),
+        '{"prompt": "What is 6 times 7?", "answer": "42"}',
+    ),
+    (
         "Preferences",
         "Pairs that were judged elsewhere; “strength” is better, slightly_better or tie.",
         '{"prompt": "How do tides work?", "chosen": "The Moon…", "rejected": "Wind…", "strength": "better"}',

@@ -54,6 +54,24 @@ def test_a_prompt_known_from_a_comparison_joins_the_pool(project, file):
     assert Prompt.objects.get().in_pool
 
 
+def test_what_answers_are_checked_by_is_kept_and_the_last_upload_counts(project, file):
+    schema = {"type": "object"}
+    first = file("p.jsonl", {"prompt": "6 × 7?", "answer": 41, "schema": schema}, {"prompt": "Why?"})
+    assert import_file(project, first, "prompts").references_changed == 0
+    assert [prompt.reference for prompt in Prompt.objects.all()] == [{"answer": "41", "schema": schema}, {}]
+
+    report = import_file(project, file("q.jsonl", {"prompt": "6 × 7?", "answer": "42"}), "prompts")
+    assert (report.prompts, report.duplicates, report.references_changed) == (0, 1, 1)
+    report = import_file(project, file("r.jsonl", {"prompt": "6 × 7?"}, {"prompt": "Why?", "tests": ["ok"]}), "prompts")
+    assert report.references_changed == 0, "nothing said about one, something new about the other"
+    assert [prompt.reference for prompt in Prompt.objects.all()] == [
+        {"answer": "42", "schema": schema}, {"tests": ["ok"]},
+    ]  # fmt: skip
+    row = {"prompt": "6 × 7?", "responses": ["42", "43"]}
+    import_file(project, file("c.jsonl", row), "comparisons")
+    assert Prompt.objects.first().reference["answer"] == "42", "other files say nothing about it"
+
+
 def test_k_responses_become_all_their_pairs_in_the_queue(project, ada, file):
     row = {"prompt": "Which?", "responses": [{"text": "a", "model": "m1"}, "b", {"text": "c", "model": "m2"}, "b"]}
     report = import_file(project, file("c.jsonl", row, row), "comparisons")

@@ -202,6 +202,31 @@ def test_every_kind_comes_back_through_the_reader(project, tmp_path):
     assert {"text": "a", "model": "m"} in compared[0]["responses"] + compared[1]["responses"]
 
 
+def test_prompts_carry_what_answers_are_checked_by(project, tmp_path):
+    given = [
+        {"prompt": "6 × 7?", "answer": "42"},
+        {"prompt": "Double.", "tests": ["assert double(2) == 4"], "schema": {"type": "object"}},
+        {"prompt": "Why?"},
+    ]
+    path = tmp_path / "p.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in given))
+    import_file(project, path, "prompts")
+    dataset = create_snapshot(project, "prompts")
+    assert all(list(row) == ["prompt", "answer", "tests", "schema"] for row in rows(dataset))
+    expected = {record.messages[0]["content"]: record.reference for record in read_records(path, "prompts")}
+    for format in ("jsonl", "parquet"):
+        name, _, blocks = export(dataset, format)
+        (tmp_path / name).write_bytes(b"".join(blocks))
+        found = {record.messages[0]["content"]: record.reference for record in read_records(tmp_path / name, "prompts")}
+        assert found == expected
+
+
+def test_prompts_without_a_reference_are_lines_as_ever(project, tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"prompt": "Why?"}\n')
+    import_file(project, tmp_path / "p.jsonl", "prompts")
+    assert list(rows(create_snapshot(project, "prompts"))) == [{"prompt": [{"role": "user", "content": "Why?"}]}]
+
+
 def test_parquet_of_nothing_still_has_its_columns(project):
     _, _, blocks = export(create_snapshot(project, "preferences"), "parquet")
     table = pyarrow.parquet.read_table(io.BytesIO(b"".join(blocks)))
