@@ -82,6 +82,7 @@ FACTS = {
 
 
 @register.filter
-def fact(name: str) -> str:
-    """What a fact of a dataset counts, in words."""
-    return FACTS.get(name, name)
+def fact(name: str, value) -> str:
+    """A fact of a dataset in words: what it counts and how many, or what holds where it is no number."""
+    words = FACTS.get(name, name)
+    return str(words) if value is True else f"{figure(value)} {words}"
