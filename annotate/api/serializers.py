@@ -243,6 +243,7 @@ class NewRun(serializers.Serializer):
     dataset = OfProject(queryset=Dataset.objects.all(), required=False, allow_null=True)
     base_model = OfProject(queryset=ModelVersion.objects.all(), required=False, allow_null=True)
     reward_model = OfProject(queryset=ModelVersion.objects.all(), required=False, allow_null=True)
+    without_reward_model = serializers.BooleanField(default=False, help_text="The rewards in params are all.")
     title = serializers.CharField(max_length=120, required=False, allow_blank=True)
 
 

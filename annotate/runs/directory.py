@@ -11,6 +11,7 @@ from django.conf import settings
 from annotate.errors import UserError
 from annotate.models import Dataset, ModelVersion, Run
 from annotate.runs.recipes import site_recipe
+from annotate.runs.reward_sources import FIELDS, for_trainer, model_named
 
 # A generation run has no dataset: its prompts are drawn from the pool and written when the round starts.
 ROUND_PROMPTS = Path("data") / "prompts.jsonl"
@@ -28,6 +29,9 @@ def prepare(run: Run) -> Path:
     for setting, model in (("model", run.base_model), ("reward_model", run.reward_model)):
         if model is not None:
             paths[setting] = model_path(model)
+    for name in FIELDS:
+        if given := run.params.get(name):
+            paths[name] = for_trainer(given, lambda kind, name: model_path(model_named(run.project, kind, name)))
     write_json(directory / "config.json", {"recipe": run.recipe, **run.params, **paths})
     return directory
 

@@ -10,6 +10,7 @@ from annotate.models import Dataset, Membership, ModelVersion, Project, Run
 from annotate.runs.claim import dispatch
 from annotate.runs.directory import model_path
 from annotate.runs.recipes import SiteRecipe, checked_params, site_recipe
+from annotate.runs.reward_sources import check_sources
 
 WHAT_IS_MISSING = {
     Dataset.Kind.PREFERENCES: "There are no preferences yet: let annotators judge comparisons, or import preferences.",
@@ -27,11 +28,13 @@ def create_run(
     dataset: Dataset | None = None,
     base_model: ModelVersion | None = None,
     reward_model: ModelVersion | None = None,
+    without_reward_model: bool = False,
     title: str = "",
 ) -> Run:
     """Queue a run. `user` None is the machine's own administrator (a management command).
 
-    Without a dataset the project's data of the usual kind is frozen now; without models the promoted ones are taken.
+    Without a dataset the project's data of the usual kind is frozen now; without models the promoted ones are taken,
+    except where `without_reward_model` says that the further rewards in `params` are all.
     Raises UserError with the field that is wrong, PermissionDenied for anybody but the project's admins.
     """
     if user is not None:
@@ -39,11 +42,14 @@ def create_run(
     offer = site_recipe(recipe)
     params = checked_params(recipe, params)
     base_model = _checked_model(project, base_model or project.policy, offer.base, "base_model")
-    if offer.needs_reward_model:
-        reward_model = _checked_model(project, reward_model or project.reward_model, ("reward",), "reward_model")
+    if offer.scored:
+        reward_model = None if without_reward_model else reward_model or project.reward_model
+        if reward_model is not None or not params.get("rewards"):
+            reward_model = _checked_model(project, reward_model, ("reward",), "reward_model")
     elif reward_model is not None:
         raise UserError(f"{offer.title} takes no reward model.", field="reward_model")
     dataset = _checked_dataset(project, offer, dataset or _snapshot(project, offer, user))
+    check_sources(project, params, dataset)
     with transaction.atomic():
         run = Run.objects.create(
             project=project,
@@ -89,7 +95,7 @@ def retry(run: Run, user=None) -> Run:
         raise UserError("A round is not run twice: resume this run, or start a new round.")
     return create_run(
         run.project, run.recipe, user=user, params=run.params, dataset=run.dataset, base_model=run.base_model,
-        reward_model=run.reward_model, title=run.title,
+        reward_model=run.reward_model, without_reward_model=run.reward_model is None, title=run.title,
     )
 
 
@@ -100,7 +106,10 @@ def _require_admin(run: Run, user) -> None:
 
 def _checked_model(project: Project, model: ModelVersion | None, kinds: tuple, field: str) -> ModelVersion:
     if model is None:
-        need = "a reward model: train one first" if field == "reward_model" else "a base model: add or train one first"
+        need = {
+            "reward_model": "a reward model (train one first), or further rewards",
+            "base_model": "a base model: add or train one first",
+        }[field]
         raise UserError(f"This needs {need}.", field=field)
     if model.project_id != project.pk:
         raise UserError(f"The model {model.name} belongs to another project.", field=field)

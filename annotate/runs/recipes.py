@@ -1,15 +1,14 @@
 """What the site may start: each recipe's data, models and form fields. Types, ranges and help come from the trainer."""
 
-import json
 import re
 from dataclasses import dataclass, field
 
 from django.utils.translation import gettext_lazy as _
 
 from annotate.errors import UserError
-from annotate.models import Dataset, ModelVersion, Run
+from annotate.models import Dataset, ModelVersion
+from annotate.runs.reward_sources import FIELDS, for_trainer, own_sources
 from training.config import ConfigError, describe, resolve
-from training.rewards.spec import reaches_out, sources_of
 
 DEMONSTRATIONS, PREFERENCES, PROMPTS = Dataset.Kind.DEMONSTRATIONS, Dataset.Kind.PREFERENCES, Dataset.Kind.PROMPTS
 POLICY, REWARD = ModelVersion.Kind.POLICY, ModelVersion.Kind.REWARD
@@ -20,8 +19,9 @@ class SiteRecipe:
     """A recipe as the site offers it.
 
     `data` are the kinds of dataset it takes, the usual one first, and `data_setting` what the trainer calls the file;
-    `makes` is the kind of model it leaves, if any; `form` are the settings shown in its form with the site's defaults,
-    which suit a small model on a CPU.
+    `scored` recipes take a reward model, further rewards, or both, and `judged` ones judges besides; `makes` is the
+    kind of model it leaves, if any; `form` are the settings shown in its form with the site's defaults, which suit a
+    small model on a CPU.
     """
 
     title: str
@@ -29,9 +29,24 @@ class SiteRecipe:
     data: tuple[str, ...]
     data_setting: str = "data"
     base: tuple[str, ...] = (POLICY,)
-    needs_reward_model: bool = False
+    scored: bool = False
+    judged: bool = False
     makes: str | None = POLICY
     form: dict = field(default_factory=dict)
+
+
+def _policy_gradient(title, purpose, *, judged: bool = False, **form) -> SiteRecipe:
+    """A preset of the policy-gradient family with the settings they all show, and `form` as far as it differs."""
+    shown = {"steps": 60, "prompts_per_step": 16, "samples": 8, "learning_rate": 3e-4, "temperature": 1.0}
+    return SiteRecipe(
+        title=title,
+        purpose=purpose,
+        data=(PROMPTS, DEMONSTRATIONS, PREFERENCES),
+        data_setting="prompts",
+        scored=True,
+        judged=judged,
+        form={**shown, **form, "max_tokens": 64, "seed": 0, "on_reward_error": "fail"},
+    )
 
 
 RECIPES: dict[str, SiteRecipe] = {
@@ -54,22 +69,49 @@ RECIPES: dict[str, SiteRecipe] = {
         purpose="Samples several responses to each prompt and fine-tunes on those that the reward model likes best.",
         data=(PROMPTS, DEMONSTRATIONS, PREFERENCES),
         data_setting="prompts",
-        needs_reward_model=True,
+        scored=True,
         form={
             "samples": 8, "keep": "per_prompt", "rounds": 1, "temperature": 1.0, "max_tokens": 64, "epochs": 2,
-            "learning_rate": 3e-4, "seed": 0,
+            "learning_rate": 3e-4, "seed": 0, "on_reward_error": "fail",
         },
     ),
-    "ppo": SiteRecipe(
-        title="PPO",
-        purpose="Reinforcement learning against the reward model, held near the starting policy by a KL penalty.",
-        data=(PROMPTS, DEMONSTRATIONS, PREFERENCES),
-        data_setting="prompts",
-        needs_reward_model=True,
-        form={
-            "steps": 60, "prompts_per_step": 32, "samples": 4, "beta": 0.05, "learning_rate": 3e-4,
-            "value_learning_rate": 3e-4, "temperature": 1.0, "max_tokens": 64, "seed": 0,
-        },
+    "ppo": _policy_gradient(
+        "PPO",
+        "Reinforcement learning against the reward model, held near the starting policy by a KL penalty.",
+        prompts_per_step=32, samples=4, beta=0.05, value_learning_rate=3e-4,
+    ),
+    "grpo": _policy_gradient(
+        "GRPO",
+        _("Like PPO without a second model: each answer is compared with the other answers to its prompt."),
+        beta=0.04,
+    ),
+    "dr_grpo": _policy_gradient(
+        "Dr. GRPO", _("GRPO that divides neither by the group’s spread nor by an answer’s length."), beta=0.0,
+    ),
+    "dapo": _policy_gradient(
+        "DAPO",
+        _("GRPO that lets rare words rise further, and draws again where all answers to a prompt score the same."),
+        clip_high=0.28, overlong_cache=16,
+    ),
+    "cgpo": _policy_gradient(
+        "CGPO",
+        _("Rewards under constraints: only answers that all judges pass are reinforced."),
+        judged=True, kl_max=10.0,
+    ),
+    "rloo": _policy_gradient(
+        "RLOO",
+        _("Each answer is compared with the mean of the prompt’s other answers; the simplest that works well."),
+        prompts_per_step=32, samples=4, beta=0.05,
+    ),
+    "reinforce": _policy_gradient(
+        "REINFORCE",
+        _("The oldest: each answer is compared with the mean of all answers of the step."),
+        prompts_per_step=32, samples=4, beta=0.05,
+    ),
+    "a2c": _policy_gradient(
+        "A2C",
+        _("A second model learns what to expect, and each answer is compared with that."),
+        prompts_per_step=32, samples=4, beta=0.05, value_learning_rate=3e-4,
     ),
     "dpo": SiteRecipe(
         title="DPO",
@@ -82,10 +124,10 @@ RECIPES: dict[str, SiteRecipe] = {
         purpose=_("The policy answers, the reward model picks the best and the worst answer, and DPO learns the pair."),
         data=(PROMPTS, DEMONSTRATIONS, PREFERENCES),
         data_setting="prompts",
-        needs_reward_model=True,
+        scored=True,
         form={
             "rounds": 3, "samples": 8, "beta": 0.1, "learning_rate": 2e-4, "epochs": 1, "batch_size": 32,
-            "temperature": 1.0, "max_tokens": 64, "seed": 0,
+            "temperature": 1.0, "max_tokens": 64, "seed": 0, "on_reward_error": "fail",
         },
     ),
     "generate": SiteRecipe(
@@ -147,52 +189,21 @@ def checked_params(name: str, params: dict) -> dict:
     given = {**recipe.form, **params}
     if "heldout" in given:
         _check_share(given["heldout"])
-    for key in ("rewards", "judges"):
-        if given.get(key):
-            given[key] = _own_sources(key, given[key])
+    sources = {key: own_sources(key, given[key]) for key in FIELDS if given.get(key)}
     placeholders = {key: key for key, setting in settings.items() if setting["required"]}
-    if recipe.needs_reward_model:
+    if recipe.scored:
         placeholders["reward_model"] = "reward_model"
     try:
-        config = resolve(name, None, {**given, **placeholders})
+        config = resolve(name, None, given | placeholders | {key: for_trainer(own) for key, own in sources.items()})
     except ConfigError as error:
         named = re.match(r"(\w+)=", str(error)) or re.search(r"has no setting (\w+)", str(error))
         raise UserError(str(error), field=named and named.group(1)) from None
-    return {key: getattr(config, key) for key in given}
-
-
-def reward_names(run: Run) -> tuple[list[str], list[str]]:
-    """The names of the run's sources of reward, as its curves have them, and of its judges."""
-    model = [{"source": "model", "path": "-"}] if run.reward_model_id else []
-    rewards = sources_of("rewards", model + (run.params.get("rewards") or []))
-    return list(rewards), list(sources_of("judges", run.params.get("judges") or []))
+    return {key: getattr(config, key) for key in given} | sources
 
 
 def _is_the_sites(setting: dict) -> bool:
     free_text = setting["type"] == "str" and not setting["choices"]
     return setting["name"] == "resume" or (free_text and setting["name"] != "heldout")
-
-
-def _own_sources(name: str, value) -> list:
-    """Sources of reward as a person may name them: without models, files and addresses. Raises UserError."""
-    try:
-        rows = json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
-        rows = None
-    rows = [rows] if isinstance(rows, dict) else rows
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(_("%(setting)s must be a list of sources, as JSON.") % {"setting": name}, field=name)
-    for row in rows:
-        if reaches_out(row):
-            raise UserError(
-                _(
-                    "%(setting)s: a source %(source)s may not name files, models or addresses here. Choose a reward "
-                    "model of the project, or start the run on the worker's machine."
-                )
-                % {"setting": name, "source": row.get("source")},
-                field=name,
-            )
-    return rows
 
 
 def _check_share(value) -> None:

@@ -1,5 +1,7 @@
 """Small template helpers: icons, rendered Markdown, chat turns, and durations in words."""
 
+import json
+
 from django import template
 from django.templatetags.static import static
 from django.utils.html import format_html
@@ -59,7 +61,12 @@ def duration(seconds) -> str:
 
 @register.filter
 def figure(value) -> str:
-    """A number for a table: four significant digits, thousands set apart, never 1e-05 where 0.00001 is readable."""
+    """A number for a table: four significant digits, thousands set apart, never 1e-05 where 0.00001 is readable.
+
+    Of lists (sources of reward) the JSON that the API takes.
+    """
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     if isinstance(value, int):

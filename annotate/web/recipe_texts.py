@@ -20,6 +20,16 @@ CHOSEN_MAY_FALL = _(
     "response gains on the rejected one, so both may fall as long as the rejected one falls faster. Watch the margin "
     "and the accuracy; if the chosen one falls far while samples get worse, raise beta or train less."
 )
+REWARD_IS_NOT_ALL = _(
+    "A rising reward is not yet a better policy: watch the KL divergence and read the samples. A fast growing KL "
+    "with strange answers means that the policy exploits the reward model."
+)
+POLICY_LABELS = (
+    ("steps", _("Rounds of sampling and updating")),
+    ("beta", _("KL penalty")),
+    ("samples", _("Answers per prompt")),
+    ("on_reward_error", _("Where a reward fails")),
+)
 
 TEXTS = {
     "sft": RecipeText(
@@ -47,7 +57,7 @@ TEXTS = {
             "fine-tuned on the best ones. It is the simplest way to use a reward model, and a robust one.",
         ),
         ("samples", "keep"),
-        labels=(("samples", "Answers per prompt"),),
+        labels=POLICY_LABELS,
     ),
     "ppo": RecipeText(
         (
@@ -57,9 +67,77 @@ TEXTS = {
             "policy it started from: raise it when the answers get strange while the reward goes on rising.",
         ),
         ("steps", "beta"),
-        "A rising reward is not yet a better policy: watch the KL divergence and read the samples. A fast growing KL "
-        "with strange answers means that the policy exploits the reward model.",
-        (("steps", "Rounds of sampling and updating"), ("beta", "KL penalty")),
+        REWARD_IS_NOT_ALL,
+        POLICY_LABELS,
+    ),
+    "grpo": RecipeText(
+        (
+            _(
+                "The policy answers each prompt several times. An answer that scores better than the others to its "
+                "prompt is made more likely, a worse one less: no second model is needed to know what to expect."
+            ),
+        ),
+        ("steps", "beta"),
+        REWARD_IS_NOT_ALL,
+        POLICY_LABELS,
+    ),
+    "dr_grpo": RecipeText(
+        (
+            _(
+                "GRPO divides by the spread of a prompt’s scores and by an answer’s length, which favours prompts that "
+                "are nearly solved and long wrong answers. This variant divides by neither."
+            ),
+        ),
+        ("steps", "beta"),
+        REWARD_IS_NOT_ALL,
+        POLICY_LABELS,
+    ),
+    "dapo": RecipeText(
+        (
+            _(
+                "GRPO for long runs with rules as rewards: rare words may rise further than usual ones may fall, "
+                "prompts whose answers all score the same are drawn again, and answers near the length limit cost "
+                "something. There is no KL penalty."
+            ),
+        ),
+        ("steps",),
+        REWARD_IS_NOT_ALL,
+        POLICY_LABELS,
+    ),
+    "cgpo": RecipeText(
+        (
+            _(
+                "Several rewards pull in several directions, and a policy trades one for another. Here judges draw "
+                "lines that no reward can buy: an answer that fails one of them is made less likely, however well it "
+                "scores."
+            ),
+        ),
+        ("steps", "kl_max"),
+        REWARD_IS_NOT_ALL,
+        (*POLICY_LABELS, ("kl_max", _("KL at which nothing is left of a reward"))),
+    ),
+    "rloo": RecipeText(
+        (
+            _(
+                "Each answer is compared with the mean score of the prompt’s other answers and moved as a whole, once "
+                "a step: few settings, no second model."
+            ),
+        ),
+        ("steps", "beta"),
+        REWARD_IS_NOT_ALL,
+        POLICY_LABELS,
+    ),
+    "reinforce": RecipeText(
+        (_("Each answer is compared with the mean score of the step. Simple and noisy: good to compare others with."),),
+        ("steps", "beta"),
+        REWARD_IS_NOT_ALL,
+        POLICY_LABELS,
+    ),
+    "a2c": RecipeText(
+        (_("As PPO, a second model learns what to expect; the policy is moved once for each answer, without a clip."),),
+        ("steps", "beta"),
+        REWARD_IS_NOT_ALL,
+        POLICY_LABELS,
     ),
     "dpo": RecipeText(
         (
@@ -85,7 +163,7 @@ TEXTS = {
         ),
         ("rounds", "beta"),
         CHOSEN_MAY_FALL,
-        (("rounds", _("Rounds of answering and learning")), ("samples", _("Answers per prompt"))),
+        (*POLICY_LABELS, ("rounds", _("Rounds of answering and learning"))),
     ),
     "generate": RecipeText(("The policy answers the prompts of a round, each several times.",)),
 }

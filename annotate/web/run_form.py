@@ -1,10 +1,12 @@
 """The form that starts a run, built from what the recipe can be told."""
 
 from django import forms
+from django.utils.translation import gettext_lazy as _
 
 from annotate.models import Dataset, ModelVersion, Project
 from annotate.runs.recipes import FormField, SiteRecipe, form_fields
 from annotate.web.recipe_texts import text_of
+from annotate.web.reward_form import RewardForms
 
 
 class ModelChoice(forms.ModelChoiceField):
@@ -48,13 +50,15 @@ class RunForm(forms.Form):
             mixed=len(recipe.base) > 1,
             empty_label=None,
         )
-        if recipe.needs_reward_model:
+        self.rewards = RewardForms(project, recipe.judged, data) if recipe.scored else None
+        if recipe.scored:
             self.fields["reward_model"] = ModelChoice(
                 project.models.filter(kind=ModelVersion.Kind.REWARD),
-                label="Reward model",
+                label=_("Reward model"),
                 initial=project.reward_model_id,
                 promoted_pk=project.reward_model_id,
-                empty_label=None,
+                required=False,
+                empty_label=_("None: further rewards alone"),
             )
         labels = dict(text.labels)
         for setting in self.settings.values():
@@ -76,9 +80,14 @@ class RunForm(forms.Form):
     def advanced_errors(self) -> bool:
         return any(self.errors.get(name) for name in self._advanced)
 
+    def is_valid(self) -> bool:
+        rewards = self.rewards is None or self.rewards.is_valid()
+        return super().is_valid() and rewards
+
     def params(self) -> dict:
         """The settings as given; what was left empty is the recipe's default."""
-        return {name: self.cleaned_data[name] for name in self.settings if self.cleaned_data[name] not in (None, "")}
+        given = {name: self.cleaned_data[name] for name in self.settings if self.cleaned_data[name] not in (None, "")}
+        return given | (self.rewards.params() if self.rewards else {})
 
 
 def _field(setting: FormField, label: str) -> forms.Field:

@@ -16,7 +16,8 @@ from annotate.errors import UserError
 from annotate.models import Dataset, Judgment, Project, Run
 from annotate.models.judgment import DECIDED
 from annotate.runs import launch, selectors
-from annotate.runs.recipes import RECIPES, SiteRecipe, reward_names
+from annotate.runs.recipes import RECIPES, SiteRecipe
+from annotate.runs.reward_sources import reward_names
 from annotate.web import curves
 from annotate.web.common import ADMIN, RESEARCHER, page, project_view
 from annotate.web.conversation import conversation
@@ -54,13 +55,19 @@ def new(request: HttpRequest, project: Project, recipe: str) -> HttpResponse:
                 dataset=chosen["dataset"],
                 base_model=chosen["base_model"],
                 reward_model=chosen.get("reward_model"),
+                without_reward_model=offer.scored and chosen["reward_model"] is None,
                 title=chosen["title"],
             )
         except UserError as error:
             add_user_error(form, error)
         else:
             return redirect("run", project.slug, run.pk)
-    context = {"recipe": offer, "explanation": text_of(recipe).paragraphs, "missing": _missing(project, offer)}
+    context = {
+        "recipe": offer,
+        "explanation": text_of(recipe).paragraphs,
+        "missing": _missing(project, offer),
+        "no_reward_model": offer.scored and not project.models.filter(kind="reward").exists(),
+    }
     return page(request, "runs/new.html", project, form=form, **context)
 
 
@@ -73,8 +80,6 @@ def _missing(project: Project, offer: SiteRecipe) -> list[dict]:
     needs = []
     if not project.models.filter(kind__in=offer.base).exists():
         needs.append(need("There is no model to start from.", "Add a model", "models"))
-    if offer.needs_reward_model and not project.models.filter(kind="reward").exists():
-        needs.append(need("There is no reward model yet.", "Train a reward model", "run_new", "reward"))
     usual = offer.data[0]
     has_rows = {
         Dataset.Kind.PROMPTS: project.prompts.filter(in_pool=True),

@@ -18,6 +18,11 @@ def test_rules_may_be_rewards_beside_the_projects_reward_model():
         [{"source": "model", "path": "/etc"}],
         [{"source": "judge", "model": "m", "address": "http://10.0.0.1/v1", "key_variable": "SECRET_KEY"}],
         [{"source": "json", "schema": "/etc/passwd"}],
+        [{"source": "model", "registry": "taste", "path": "/etc"}],
+        [{"source": "judge", "registry": "starter", "address": "http://10.0.0.1/v1"}],
+        [{"source": "judge", "registry": "starter", "rubric": "/etc/passwd"}],
+        [{"source": "max_length", "registry": "taste"}],
+        [{"source": ["model"], "registry": "taste"}],
         "/etc/rewards.json",
         [7],
     ],
@@ -35,7 +40,7 @@ def test_a_mistake_in_a_source_is_told():
 
 def test_a_run_page_has_a_chart_of_its_sources():
     from annotate.models import Run
-    from annotate.runs.recipes import reward_names
+    from annotate.runs.reward_sources import reward_names
     from annotate.web.curves import MAIN, main
 
     rows = [{"source": "max_length", "words": 9}, {"source": "json", "name": "form"}]

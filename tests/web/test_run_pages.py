@@ -8,6 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from annotate.models import Dataset, ModelVersion, Round, Run, RunEvent
+from annotate.runs.recipes import RECIPES
 
 HTMX = {"HX-Request": "true"}
 
@@ -175,7 +176,7 @@ def test_every_recipe_has_a_form(browser, project, policy, pairs):
     Dataset.objects.create(project=project, kind="preferences", number=1, rows=3, sha256="0" * 64)
     Dataset.objects.create(project=project, kind="demonstrations", number=1, rows=3, sha256="1" * 64)
     client = browser("admin")
-    for recipe in ("sft", "reward", "rejection", "ppo", "dpo", "online_dpo"):
+    for recipe in [name for name, offer in RECIPES.items() if offer.makes]:
         html = text(client.get(f"/p/kind/runs/new/{recipe}/"))
         assert '<button class="primary">Start</button>' in html, recipe
         assert "Advanced settings" in html, recipe

@@ -1,0 +1,110 @@
+"""Further rewards and judges in a run's form: what a person chooses stands in the run's frozen config and data."""
+
+import json
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from annotate.datasets.importing import import_file
+from annotate.models import ModelVersion, Run
+from annotate.runs.directory import prepare
+
+pytestmark = pytest.mark.django_db
+
+
+def make_model(project, kind: str, name: str) -> ModelVersion:
+    directory = settings.MODELS_DIR / f"form-{name}"
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "config.json").write_text("{}")
+    return ModelVersion.objects.create(project=project, kind=kind, name=name, source=f"models/form-{name}")
+
+
+@pytest.fixture
+def ready(project, tmp_path):
+    """A project with a policy, a reward model, and prompts with answers."""
+    project.policy = make_model(project, "policy", "starter")
+    project.reward_model = make_model(project, "reward", "taste")
+    project.save()
+    path = tmp_path / "p.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"{n} + 1?", "answer": n + 1}) + "\n" for n in range(4)))
+    import_file(project, path, "prompts")
+    return project
+
+
+@pytest.fixture
+def send(browser, ready):
+    """Posts the form of a recipe: send("grpo", **fields) -> (run or None, the page)."""
+
+    def send(recipe: str, **fields):
+        sent = {"base_model": ready.policy.pk, "reward_model": ready.reward_model.pk} | fields
+        response = browser("admin").post(f"/p/kind/runs/new/{recipe}/", sent)
+        return Run.objects.order_by("-pk").first(), response.content.decode()
+
+    return send
+
+
+def config_of(run: Run) -> dict:
+    return json.loads((prepare(run) / "config.json").read_text())
+
+
+def test_rules_of_the_form_stand_in_the_frozen_config_and_answers_in_its_data(send):
+    run, _ = send("grpo", **{
+        "reward_model": "", "math-use": "rewards", "math-weight": "2",
+        "length_penalty-use": "rewards", "length_penalty-weight": "1", "length_penalty-limit": "40",
+        "length_penalty-unit": "words", "length_penalty-penalty": "0.02", "on_reward_error": "mask",
+    })  # fmt: skip
+    config = config_of(run)
+    assert config["rewards"] == [
+        {"source": "length_penalty", "words": 40, "penalty": 0.02}, {"source": "math", "weight": 2.0},
+    ]  # fmt: skip
+    assert config["on_reward_error"] == "mask" and "reward_model" not in config and run.reward_model is None
+    lines = [json.loads(line) for line in Path(config["prompts"]).read_text().splitlines()]
+    assert sorted((line["prompt"][0]["content"], line["answer"]) for line in lines) == [
+        (f"{n} + 1?", str(n + 1)) for n in range(4)
+    ]
+
+
+def test_judges_for_cgpo_and_a_second_reward_model_by_its_name(send, ready):
+    second = make_model(ready, "reward", "manners")
+    run, _ = send("cgpo", **{
+        "max_length-use": "judges", "max_length-limit": "30", "max_length-unit": "tokens",
+        "model-use": "rewards", "model-registry": "manners", "model-weight": "0.5",
+        "judge-use": "judges", "judge-registry": "starter", "judge-rubric": "harmless", "judge-scale": "yes_no",
+        "more-judges": '[{"source": "regex", "pattern": "please"}]',
+    })  # fmt: skip
+    assert run.params["rewards"] == [{"source": "model", "registry": "manners", "weight": 0.5}], "no path is stored"
+    config = config_of(run)
+    assert config["rewards"] == [
+        {"source": "model", "weight": 0.5, "path": str(settings.VAR_DIR / second.source)}
+    ]  # fmt: skip
+    assert config["judges"] == [
+        {"source": "max_length", "tokens": 30},
+        {
+            "source": "judge", "rubric": "harmless", "scale": "yes_no",
+            "model": str(settings.VAR_DIR / ready.policy.source),
+        },
+        {"source": "regex", "pattern": "please"},
+    ]  # fmt: skip
+    assert config["reward_model"] == str(settings.VAR_DIR / ready.reward_model.source)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fields", "said"),
+    [
+        ("cgpo", {}, "needs judges"),
+        ("grpo", {"reward_model": ""}, "This needs a reward model (train one first), or further rewards"),
+        ("grpo", {"regex-use": "rewards"}, 'id="id_regex-pattern_error"'),
+        ("grpo", {"regex-pattern": "x"}, "Choose what this counts as"),
+        ("grpo", {"max_length-use": "judges", "max_length-limit": "3"}, 'id="id_max_length-use_error"'),
+        ("grpo", {"model-use": "rewards", "model-registry": "starter"}, 'id="id_model-registry_error"'),
+        ("grpo", {"more-rewards": '[{"source": "model", "path": "/etc"}]'}, "may not name files"),
+        ("grpo", {"more-rewards": '[{"source": "model", "registry": "nobody"}]'}, "no reward model nobody"),
+        ("grpo", {"more-rewards": "{"}, "as JSON"),
+        ("grpo", {"code-use": "rewards"}, "these rows have none"),
+    ],
+)
+def test_what_is_wrong_is_said_and_starts_nothing(send, recipe, fields, said):
+    run, html = send(recipe, **fields)
+    assert run is None
+    assert said in html
