@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class FakeEndpoint(ThreadingHTTPServer):
     """`answers(messages, number)` gives the pieces of a reply; `number` counts the requests from 0.
 
-    `pause` seconds before each piece; `plan` holds what goes wrong, a word a request: "503", "302", "break" (in the
-    middle), "garbage", "ok".
+    `pause` seconds before each piece, which with `permits` also waits for one of them; `plan` holds what goes wrong, a
+    word a request: "503", "302", "break" (in the middle), "garbage", "ok".
     """
 
     daemon_threads = True
@@ -21,6 +21,7 @@ class FakeEndpoint(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers = lambda messages, number: [f"Reply {number} ", "to ", messages[-1]["content"]]
         self.pause = 0.0
+        self.permits: threading.Semaphore | None = None
         self.plan: list[str] = []
         self.requests: list[dict] = []
         self.headers: list[dict] = []
@@ -65,6 +66,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         for piece in pieces:
             time.sleep(self.server.pause)
+            if self.server.permits:
+                self.server.permits.acquire(timeout=60)
             self._event({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
             if wrong == "break":
                 return

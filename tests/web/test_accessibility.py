@@ -10,11 +10,14 @@ import pytest
 from django.urls import URLPattern, reverse
 from django.utils import timezone
 
+from annotate.chat.chats import say, start_chat
+from annotate.chat.endpoints import add_endpoint
 from annotate.datasets.snapshots import create_snapshot
 from annotate.labeling.comparisons import NewResponse, add_prompts, add_rankings, add_responses, ranking_of
 from annotate.labeling.queue import reserve_next
 from annotate.labeling.submit import submit_judgment
-from annotate.models import Dataset, ModelVersion, Round, Run, RunEvent, User
+from annotate.models import ChatReply, Dataset, ModelVersion, Round, Run, RunEvent, User
+from annotate.projects import update_project
 from annotate.urls import urlpatterns
 from tests.web.conftest import CHROMIUM
 from tests.web.test_permissions import PAGES, address, rows  # noqa: F401
@@ -203,3 +206,19 @@ def test_rankings_and_everything_that_a_project_may_ask(open_page, pairs, projec
     page.click("summary:has-text('About A')")
     found += violations(page)
     assert not found, "\n".join(found)
+
+
+def test_a_conversation_before_while_and_after_the_models_answer(open_page, project):
+    update_project(project, User.objects.get(username="root"), chat=True)
+    add_endpoint(
+        project, User.objects.get(username="root"), name="one", base_url="http://127.0.0.1:9/v1", model_name="one"
+    )
+    annotator = User.objects.get(username="annotator")
+    chat = start_chat(project, annotator)
+    path = reverse("chat_show", args=["kind", chat.key])
+    report = {"before": walk(open_page, "annotator", [path])[path]}
+    say(annotator, chat.key, "6b4ff8ba-6d3c-4a4a-a0f4-0a7f8c0a3c01", "Why?")
+    report["while"] = walk(open_page, "annotator", [path])[path]
+    ChatReply.objects.update(state=ChatReply.State.DONE, text=RICH, finished_at=timezone.now())
+    report["after"] = walk(open_page, "annotator", [path])[path]
+    complain(report)

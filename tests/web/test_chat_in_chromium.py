@@ -20,11 +20,11 @@ pytestmark = [
 
 @pytest.fixture
 def worker(project):
-    """The worker's chat thread, with a model that takes about two seconds a reply."""
+    """The worker's chat thread, with a model that says a piece of a reply for each permit."""
     staff = User.objects.get(username="root")
     update_project(project, staff, chat=True)
     with fake_endpoint() as endpoint:
-        endpoint.pause = 0.5
+        endpoint.permits = threading.Semaphore(0)
         add_endpoint(project, staff, name="one", base_url=endpoint.base_url, model_name="one")
         stopping = threading.Event()
         thread = threading.Thread(target=chat_until, args=[stopping])
@@ -45,8 +45,10 @@ def test_a_conversation_at_the_keyboard(open_page, worker):
     page.focus("#text")
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("text=Waiting for the first words")
-    page.wait_for_selector("text=Writing …", timeout=10_000)
-    page.wait_for_selector(".rating", timeout=15_000)
+    worker.permits.release(2)
+    page.wait_for_selector("text=Writing …", timeout=20_000)
+    worker.permits.release(4)
+    page.wait_for_selector(".rating", timeout=20_000)
     assert page.inner_text("#announcer") == "Both answers are there."
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.keyboard.press("3")
