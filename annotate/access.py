@@ -4,6 +4,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 
 from annotate.models import Membership, Project
+from annotate.prepared import Prepared, given_id
 
 Role = Membership.Role
 
@@ -17,6 +18,8 @@ _MAY_ACT_AS = {
     Role.ANNOTATOR: {Role.ANNOTATOR},
 }
 
+_membership = Prepared(lambda: Membership.objects.filter(project=given_id("project"), user=given_id("user")))
+
 
 def roles(user, project: Project) -> set[str]:
     """What `user` may act as in `project`, in one query. `is_staff` may act as anything anywhere."""
@@ -26,7 +29,7 @@ def roles(user, project: Project) -> set[str]:
 
 
 def membership_of(user, project: Project) -> Membership | None:
-    return Membership.objects.filter(project=project, user=user).first()
+    return _membership.first(project=project.pk, user=user.pk)
 
 
 def roles_of(user, membership: Membership | None) -> set[str]:

@@ -14,6 +14,11 @@ from annotate.errors import UserError
 from annotate.labeling import order
 from annotate.labeling.locks import lock_project
 from annotate.models import GuidelineVersion, Membership, Project, User
+from annotate.prepared import Prepared, given_id
+
+_newest_guidelines = Prepared(
+    lambda: GuidelineVersion.objects.filter(project=given_id("project")).order_by("-number")[:1]
+)
 
 DEFAULT_GUIDELINES = Path(__file__).parent / "labeling" / "guidelines.md"
 SETTINGS = (
@@ -105,7 +110,7 @@ def set_guidelines(project: Project, user, text: str, *, minor: bool = False) ->
 
 
 def current_guidelines(project: Project) -> GuidelineVersion | None:
-    return project.guideline_versions.order_by("-number").first()
+    return _newest_guidelines.first(project=project.pk)
 
 
 @transaction.atomic

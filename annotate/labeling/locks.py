@@ -5,10 +5,11 @@ nothing left to lock. Where rows can be locked, these locks are taken first, so 
 """
 
 from django.db import connection
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from annotate import access
 from annotate.models import Membership, PersonTally, Project, User
+from annotate.prepared import Prepared, given_id
 
 
 def lock_annotator(user, project: Project) -> Membership | None:
@@ -17,10 +18,8 @@ def lock_annotator(user, project: Project) -> Membership | None:
     In the same query the permission: raises PermissionDenied unless `user` may label in `project`. The membership says
     `looked_through_at` as well (see PersonTally); staff may label without one, and get None.
     """
-    looked = PersonTally.objects.filter(user=OuterRef("user"), project=OuterRef("project")).values("looked_through_at")
-    members = Membership.objects.filter(user=user.pk, project=project).select_related("user")
-    membership = _locked(members.annotate(looked_through_at=Subquery(looked)), "user")
-    person = membership.user if membership else _locked(User.objects.filter(pk=user.pk), "self")
+    membership = _membership.first(user=user.pk, project=project.pk)
+    person = membership.user if membership else _account.first(user=user.pk)
     if person is None or not access.allows(person, membership and membership.role, access.Role.ANNOTATOR):
         raise access.refusal(project, access.Role.ANNOTATOR)
     return membership
@@ -32,7 +31,17 @@ def lock_project(project: Project) -> None:
         Project.objects.select_for_update(no_key=True).filter(pk=project.pk).values_list("pk").first()
 
 
-def _locked(people, row: str):
+def _member() -> QuerySet[Membership]:
+    looked = PersonTally.objects.filter(user=OuterRef("user"), project=OuterRef("project")).values("looked_through_at")
+    members = Membership.objects.filter(user=given_id("user"), project=given_id("project")).select_related("user")
+    return _locked(members.annotate(looked_through_at=Subquery(looked)), "user")
+
+
+def _locked(people: QuerySet, row: str) -> QuerySet:
     if connection.features.has_select_for_update:
-        people = people.select_for_update(no_key=True, of=(row,))
-    return people.first()
+        return people.select_for_update(no_key=True, of=(row,))
+    return people
+
+
+_membership = Prepared(_member)
+_account = Prepared(lambda: _locked(User.objects.filter(pk=given_id("user")), "self"))

@@ -10,18 +10,20 @@ import uuid
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import zip_longest
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, QuerySet, Subquery, UUIDField
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from annotate.errors import UserError
-from annotate.labeling.draw import Found, Search
+from annotate.labeling.draw import CANDIDATES, Found, Search
 from annotate.labeling.locks import lock_annotator
 from annotate.labeling.policies import Drawn, Lot, by_policy_probability, draw
 from annotate.labeling.standing import QUALIFYING, standing_of
 from annotate.models import Comparison, GoldQuestion, PersonTally, Project, Reservation, Slot
+from annotate.prepared import Given, Prepared, given_id, given_time
 
 _NOT_YOURS = gettext_lazy("This pair was not reserved for you. Please go on with the next one.")
 # The pair being read and the one that is ready behind it.
@@ -31,8 +33,15 @@ ATTEMPTS = 5
 # How long "nothing for this person" is believed of what was free then, before everything is looked through again.
 BELIEVED = timedelta(minutes=10)
 
+_CANDIDATES = [f"candidate{number}" for number in range(CANDIDATES)]
 _OF_COMPARISON = ("prompt", "first", "second")
 _OF_SLOT = ("comparison", *(f"comparison__{name}" for name in _OF_COMPARISON))
+
+_reservation = Prepared(
+    lambda: Reservation.objects.filter(key=Given("key", UUIDField()), annotator=given_id("user")).select_related(
+        "project", "slot", *(f"slot__{name}" for name in _OF_SLOT)
+    )
+)
 
 
 @transaction.atomic
@@ -94,14 +103,13 @@ def release(key: str | uuid.UUID, user, *, now: datetime | None = None) -> None:
 def reservation_of(key: str | uuid.UUID, user) -> Reservation:
     """The reservation with this key, with its texts. Raises UserError where `user` has none."""
     try:
-        found = (
-            Reservation.objects.select_related("project", "slot", *(f"slot__{name}" for name in _OF_SLOT))
-            .get(key=uuid.UUID(str(key)), annotator=user)
-        )
-        found.comparison.project = found.project  # the same row, read once
-        return found
-    except (ValueError, Reservation.DoesNotExist):
-        raise UserError(str(_NOT_YOURS), field="key") from None
+        found = _reservation.first(key=uuid.UUID(str(key)), user=user.pk)
+    except ValueError:
+        found = None
+    if found is None:
+        raise UserError(str(_NOT_YOURS), field="key")
+    found.comparison.project = found.project  # the same row, read once
+    return found
 
 
 def give_back(reservation: Reservation, user, now: datetime) -> None:
@@ -217,10 +225,20 @@ def _keep(reservation: Reservation, user, now: datetime, *, shown: bool) -> bool
 
 def _free_slot(candidates: list[int], now: datetime) -> Slot | None:
     """The first of `candidates` that is still free, with its texts; what others are just taking is passed over."""
-    slots = Slot.objects.filter(pk__in=candidates, free_from__lte=now).select_related(*_OF_SLOT)
+    last = candidates[-1]
+    given = dict(zip_longest(_CANDIDATES, candidates, fillvalue=last))
+    return _first_free.first(**given, now=now)
+
+
+def _free() -> QuerySet[Slot]:
+    slots = Slot.objects.filter(pk__in=[given_id(name) for name in _CANDIDATES], free_from__lte=given_time("now"))
+    slots = slots.select_related(*_OF_SLOT).order_by("rank", "free_from", "id")
     if connection.features.has_select_for_update_skip_locked:
         slots = slots.select_for_update(skip_locked=True, of=("self",), no_key=True)
-    return slots.order_by("rank", "free_from", "id").first()
+    return slots[:1]
+
+
+_first_free = Prepared(_free)
 
 
 def _slot_for_gold(comparison: int, project: Project, user, lease_end: datetime) -> Slot | None:

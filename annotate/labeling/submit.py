@@ -14,7 +14,22 @@ from annotate.labeling.locks import lock_annotator
 from annotate.labeling.queue import give_back, reservation_of
 from annotate.labeling.verdict import LONGEST_NOTE, read_text, read_verdict
 from annotate.models import Assessment, GuidelineVersion, Judgment, Reservation, Skip, Slot
+from annotate.prepared import Prepared, given_id, given_time
 from annotate.quality import gold
+
+_by_person = {"comparison": given_id("comparison"), "annotator": given_id("user")}
+_judgment = Prepared(lambda: Judgment.objects.filter(**_by_person))
+_skip = Prepared(lambda: Skip.objects.filter(**_by_person))
+_held = Prepared(
+    lambda: Slot.objects.filter(
+        comparison=given_id("comparison"), holder=given_id("user"), free_from__isnull=False
+    ).order_by("id")[:1]
+)
+_guideline = Prepared(
+    lambda: GuidelineVersion.objects.filter(
+        project=given_id("project"), created_at__lte=given_time("moment")
+    ).order_by("-number")[:1]
+)
 
 
 @transaction.atomic
@@ -43,9 +58,11 @@ def submit_judgment(
     lock_annotator(user, reservation.project)
 
     comparison = reservation.comparison
-    if earlier := Judgment.objects.filter(comparison=comparison, annotator=user).first():
+    about = {"comparison": comparison.pk, "user": user.pk}
+    if earlier := _judgment.first(**about):
         return earlier
-    Skip.objects.filter(comparison=comparison, annotator=user).delete()
+    if skip := _skip.first(**about):
+        skip.delete()
     shown_at = reservation.shown_at or reservation.reserved_at
     seconds = max(0.0, (now - shown_at).total_seconds())
     judgment = Judgment.objects.create(
@@ -94,10 +111,10 @@ def skip_comparison(user, key: str | uuid.UUID, reason: str, note: str = "", *, 
 
 def _use_up_slot(reservation: Reservation, user, now: datetime) -> Slot | None:
     """The slot that this judgment fills: the one `user` holds, else a free one of the comparison, else none."""
-    unused = Slot.objects.filter(comparison=reservation.slot.comparison_id, free_from__isnull=False)
-    held = unused.filter(holder=user).first()
-    if held and unused.filter(pk=held.pk, holder=user).update(free_from=None):
+    held = _held.first(comparison=reservation.slot.comparison_id, user=user.pk)
+    if held and Slot.objects.filter(pk=held.pk, holder=user, free_from__isnull=False).update(free_from=None):
         return held
+    unused = Slot.objects.filter(comparison=reservation.slot.comparison_id, free_from__isnull=False)
     free = unused.filter(free_from__lte=now, apart=False).order_by("number")
     if connection.features.has_select_for_update_skip_locked:
         free = free.select_for_update(skip_locked=True, no_key=True)
@@ -109,4 +126,4 @@ def _use_up_slot(reservation: Reservation, user, now: datetime) -> Slot | None:
 
 def _guideline_at(project, moment: datetime) -> GuidelineVersion | None:
     """The version that stood beside the pair when it was shown."""
-    return GuidelineVersion.objects.filter(project=project, created_at__lte=moment).order_by("-number").first()
+    return _guideline.first(project=project.pk, moment=moment)

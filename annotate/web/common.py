@@ -4,13 +4,17 @@ from functools import wraps
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.db.models import SlugField
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils.translation import gettext as _
 
 from annotate import access
 from annotate.models import Membership, Project
+from annotate.prepared import Given, Prepared
 from annotate.web.menu import ADMIN, ANNOTATOR, RESEARCHER, menu
+
+_project = Prepared(lambda: Project.objects.filter(slug=Given("slug", SlugField())))
 
 
 def signed_in(view):
@@ -34,7 +38,9 @@ def project_view(*roles: str):
         @signed_in
         @wraps(view)
         def guarded(request: HttpRequest, slug: str, *args, **kwargs) -> HttpResponse:
-            project = get_object_or_404(Project, slug=slug)
+            project = _project.first(slug=slug)
+            if project is None:
+                raise Http404
             request.membership = access.membership_of(request.user, project)
             request.roles = access.roles_of(request.user, request.membership)
             if not request.roles.intersection(roles or Membership.Role.values):
