@@ -2,10 +2,11 @@
 
     python -m benchmarks.rl_memory [--hidden 768] [--layers 8] [--steps 2] [--json FILE]
 
-Policy, reference, value and reward model are Llama-style models of one shape with random weights, 88 million
-parameters unless told otherwise. "Four models" trains all weights of policy and value. "One trunk" (lora_rank=16) holds
-policy, reference and value over one set of weights; the reward model stays a model of its own. The weights' column is
-what the models hold, counted once where they share it; the peak also has gradients, Adam's moments and activations.
+Policy, reference, value and reward model are Llama-style models of one shape, 88 million parameters unless told
+otherwise; the reward model is trained for a step as low-rank updates of the policy. "Four models" takes it merged, and
+trains all weights of policy and value. "One trunk" (lora_rank=16) holds all four over one set of weights, the reward
+model by the adapter beside the merged one. The weights' column is what the models hold, counted once where they share
+it; the peak also has gradients, Adam's moments, activations and the copy of the policy that it is sampled from.
 """
 
 import argparse
@@ -23,23 +24,31 @@ VARIANTS = {"four models": {"lora_rank": 0}, "one trunk": {"lora_rank": 16}}
 
 def child(folder: str, lora_rank: str, steps: str) -> None:
     """One run in this process; prints its figures as JSON."""
-    from training import actors
     from training.__main__ import main as command
-
-    held: dict[int, int] = {}
-    load = actors.load_actors
-
-    def counted(*args, **kwargs):
-        loaded = load(*args, **kwargs)
-        for model in (loaded.policy, loaded.reference, loaded.value):
-            held.update({p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in model.parameters()})
-        return loaded
-
     from training.recipes import policy_gradient
 
-    policy_gradient.load_actors = counted
+    held: dict[int, int] = {}
+
+    def count(*models) -> None:
+        for model in models:
+            held.update({p.untyped_storage().data_ptr(): p.untyped_storage().nbytes() for p in model.parameters()})
+
+    def counting(load, models_of):
+        def counted(*args, **kwargs):
+            loaded = load(*args, **kwargs)
+            count(*models_of(loaded))
+            return loaded
+
+        return counted
+
+    policy_gradient.load_actors = counting(
+        policy_gradient.load_actors, lambda actors: (actors.policy, actors.reference, actors.value)
+    )
+    policy_gradient.load_rewards = counting(
+        policy_gradient.load_rewards, lambda rewards: [one.source.model for one in rewards.sources.values()]
+    )
     settings = {
-        "model": f"{folder}/policy", "reward_model": f"{folder}/reward", "prompts": f"{folder}/prompts.jsonl",
+        "model": f"{folder}/policy", "reward_model": f"{folder}/reward/model", "prompts": f"{folder}/prompts.jsonl",
         "steps": steps, "prompts_per_step": 2, "samples": 2, "max_tokens": 16, "lora_rank": lora_rank, "device": "cpu",
         "precision": "fp32", "sample_prompts": 0, "checkpoint_every": 0, "epochs": 2, "tokens_per_batch": 512,
     }  # fmt: skip
@@ -51,9 +60,9 @@ def child(folder: str, lora_rank: str, steps: str) -> None:
 
 
 def make(folder: Path, hidden: int, layers: int) -> int:
-    """A policy and a reward model of the shape, and prompts; the number of parameters."""
+    """A policy of the shape with random weights, a reward model over them, and prompts; the number of parameters."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     from benchmarks.training_material import made_up_rows, make_tokenizer
 
@@ -61,16 +70,23 @@ def make(folder: Path, hidden: int, layers: int) -> int:
     tokenizer = make_tokenizer(rows, 16384)
     config = LlamaConfig(
         vocab_size=16384, hidden_size=hidden, intermediate_size=4 * hidden, num_hidden_layers=layers,
-        num_attention_heads=hidden // 64, num_key_value_heads=hidden // 64, tie_word_embeddings=True, num_labels=1,
-        pad_token_id=0, eos_token_id=1, bos_token_id=None,
+        num_attention_heads=hidden // 64, num_key_value_heads=hidden // 64, tie_word_embeddings=True, pad_token_id=0,
+        eos_token_id=1, bos_token_id=None,
     )  # fmt: skip
     torch.manual_seed(0)
-    for kind, name in ((LlamaForCausalLM, "policy"), (LlamaForSequenceClassification, "reward")):
-        model = kind(config)
-        model.save_pretrained(folder / name)
-        tokenizer.save_pretrained(folder / name)
+    model = LlamaForCausalLM(config)
+    model.save_pretrained(folder / "policy")
+    tokenizer.save_pretrained(folder / "policy")
     lines = [json.dumps({"prompt": row["prompt"][0]["content"][:40]}) for row in rows]
     (folder / "prompts.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "preferences.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:8]))
+    settings = {
+        "model": folder / "policy", "data": folder / "preferences.jsonl", "lora_rank": 16, "max_steps": 1,
+        "batch_size": 4, "heldout": 0, "device": "cpu", "precision": "fp32", "checkpoint_every": 0,
+    }  # fmt: skip
+    pairs = [f"{key}={value}" for key, value in settings.items()]
+    command = [sys.executable, "-m", "training", "reward", "--output", str(folder / "reward"), *pairs]
+    subprocess.run(command, cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, check=True)
     return model.num_parameters()
 
 
@@ -85,7 +101,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="prefloop-rl-memory-") as folder:
         parameters = make(Path(folder), options.hidden, options.layers)
         print(f"{parameters:,} parameters, {4 * parameters / 2**20:,.0f} MiB in float32\n")
-        print("| PPO | weights of policy, reference, value | peak of the process |\n| --- | ---: | ---: |")
+        print("| PPO | weights of policy, reference, value, reward | peak of the process |\n| --- | ---: | ---: |")
         for name, settings in VARIANTS.items():
             arguments = ["--child", folder, str(settings["lora_rank"]), str(options.steps)]
             done = subprocess.run(

@@ -122,7 +122,7 @@ def _overrides(pairs: list[str]) -> dict[str, str]:
 
 def _prepare(output: Path, recipe: str, config: BaseConfig) -> None:
     """What an earlier run left behind must not pass for this one's; its checkpoints stay if they are gone on from."""
-    for name in ["model"] if config.resume else ["model", "checkpoints"]:
+    for name in ["model", "adapter"] + ([] if config.resume else ["checkpoints"]):
         shutil.rmtree(output / name, ignore_errors=True)
     (output / "metrics.json").unlink(missing_ok=True)
     write_json(output / "config.json", to_json(recipe, config))
@@ -134,6 +134,10 @@ def _save(output: Path, outcome) -> None:
         from training.models import save_model
 
         save_model(outcome.model, outcome.tokenizer, output / "model", tensors=outcome.tensors)
+    if outcome.adapter is not None:
+        from training import adapters
+
+        adapters.save(outcome.adapter, output / adapters.DIRECTORY)
 
 
 def _end(log: EventLog, code: int, error: str | None) -> int:

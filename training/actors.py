@@ -16,7 +16,7 @@ from training.models import load_policy, load_reward_model, load_tokenizer
 from training.recipes.presets import PolicyGradientConfig
 from training.rollouts import PromptStream, Rollout, RunningDeviation
 from training.runtime import Runtime
-from training.shared_trunk import TrunkWithHead, adapted, sharing
+from training.shared_trunk import TrunkWithHead, adapted, reward_model_over, sharing
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Position:
     round: Round | None = None
 
 
-def load_actors(config: PolicyGradientConfig, machine: Runtime, log: EventLog, tokenizer) -> Actors:
-    policy = load_policy(config.model, device=machine.device)
+def load_actors(policy, config: PolicyGradientConfig, machine: Runtime, log: EventLog, tokenizer) -> Actors:
+    """The models of a run whose policy is this language model; with lora_rank its weights serve all of them."""
     value = None
     if config.lora_rank:
         lora = {"rank": config.lora_rank, "alpha": config.lora_alpha}
@@ -73,7 +73,7 @@ def load_actors(config: PolicyGradientConfig, machine: Runtime, log: EventLog, t
             sharing(policy) if config.reference is None else load_policy(config.reference, device=machine.device)
         )
         if config.baseline == "value":
-            value = TrunkWithHead(sharing(policy), **lora)
+            value = _value_over(policy, config, lora)
         policy = adapted(policy, **lora)
     else:
         reference = load_policy(config.reference or config.model, device=machine.device)
@@ -90,6 +90,15 @@ def load_actors(config: PolicyGradientConfig, machine: Runtime, log: EventLog, t
         pad_id=tokenizer.pad_token_id,
         shared=all(shared),
     )
+
+
+def _value_over(policy, config: PolicyGradientConfig, lora: dict) -> TrunkWithHead:
+    """Updates of the policy's weights: the reward model's where it is made of such, or else from zero."""
+    source = config.value_source()
+    value = reward_model_over(policy, source) if source else None
+    value = value or TrunkWithHead(sharing(policy), **lora)
+    value.forget_head()
+    return value
 
 
 def _load_value_model(config, machine, log, tokenizer):

@@ -1,20 +1,26 @@
 """With low-rank updates policy, reference and value model are one set of weights, and learn as such."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from tests.training.policies import PROMPTS, learn, settings_of
+from tests.training.runs import train, write_lines
 from tests.training.tiny import make_llama, save_tiny
+from training import adapters
 from training.actors import Actors, load_actors, make_optimizer
+from training.batching import Example, collate
 from training.config import ConfigError
 from training.events import EventLog
-from training.logprobs import trunk_of
-from training.models import load_reward_model, load_tokenizer, save_model
+from training.logprobs import last_hidden, trunk_of
+from training.models import load_policy, load_reward_model, load_tokenizer, save_model
+from training.records import Prompt
+from training.rewards.load import load_rewards
 from training.runtime import start
-from training.shared_trunk import sharing
+from training.shared_trunk import reward_model_over, sharing
 
 
 def loaded(preset, directory, **options) -> tuple[Actors, object]:
@@ -22,7 +28,8 @@ def loaded(preset, directory, **options) -> tuple[Actors, object]:
     model.lm_head.weight.data.mul_(20)  # the head is not trained: as it is drawn its logits could hardly differ
     settings = settings_of(preset, directory, model=save_tiny(directory / "policy", model), lora_rank=4, **options)
     log = EventLog(directory, enabled=False)
-    return load_actors(settings, start(settings, log), log, load_tokenizer(settings.model)), settings
+    policy, tokenizer = load_policy(settings.model), load_tokenizer(settings.model)
+    return load_actors(policy, settings, start(settings, log), log, tokenizer), settings
 
 
 def storages(model):
@@ -109,3 +116,104 @@ def test_settings_that_do_not_go_with_it(tmp_path):
         settings_of("ppo", tmp_path, lora_rank=4, value_model="v")
     with pytest.raises(ConfigError, match="generator=transformers"):
         settings_of("ppo", tmp_path, lora_rank=4, generator="vllm")
+
+
+@pytest.fixture(scope="module")
+def rewarded(tmp_path_factory):
+    """A policy, and the run of a reward model that is low-rank updates of it: (policy, reward run)."""
+    folder = tmp_path_factory.mktemp("rewarded")
+    policy = save_tiny(folder / "policy")
+    rows = [{"prompt": f"p{i}", "chosen": "+" * (i % 5 + 2), "rejected": "-" * (i % 7 + 1)} for i in range(40)]
+    run = train(
+        "reward", folder / "run", model=policy, data=write_lines(folder / "data.jsonl", rows), lora_rank=4,
+        learning_rate=0.02, batch_size=8, epochs=2, checkpoint_every=0,
+    )  # fmt: skip
+    assert run.code == 0
+    return policy, run.output
+
+
+PROMPT = Prompt([{"role": "user", "content": "p1"}])
+TEXTS = ["+++", "--", "abc", "", "a longer one, with a comma"]
+
+
+def rewards_of(policy, reward_run, output, **options):
+    """The sources as a ppo run loads them, and the language model they were given."""
+    settings = settings_of("ppo", output, model=policy, reward_model=str(reward_run / "model"), **options)
+    log = EventLog(output, enabled=True)
+    model = load_policy(policy)
+    trunk = model if settings.lora_rank else None
+    return load_rewards(settings, start(settings, log), log, tokenizer=load_tokenizer(policy), trunk=trunk), model
+
+
+def test_the_reward_model_shares_the_trunk_and_scores_as_merged(rewarded, tmp_path):
+    policy, run = rewarded
+    shared, model = rewards_of(policy, run, tmp_path, lora_rank=4)
+    merged, _ = rewards_of(policy, run, tmp_path)
+    (source,) = (weighted.source for weighted in shared.sources.values())
+    assert storages(model).items() <= storages(source.model).items() | {
+        (head.untyped_storage().data_ptr(), head.untyped_storage().nbytes()) for head in [model.lm_head.weight]
+    }
+    prompts = [PROMPT] * len(TEXTS)
+    torch.testing.assert_close(shared(prompts, TEXTS), merged(prompts, TEXTS), atol=1e-5, rtol=0)
+    assert merged(prompts, TEXTS).std() > 0.1  # the updates and the shift are part of what agrees
+    assert not any(p.requires_grad for p in source.model.parameters())
+
+
+def test_the_value_model_starts_from_the_reward_models_updates(rewarded, tmp_path):
+    policy, run = rewarded
+    settings = settings_of("ppo", tmp_path, model=policy, reward_model=str(run / "model"), lora_rank=2)
+    log = EventLog(tmp_path, enabled=False)
+    model, tokenizer = load_policy(policy), load_tokenizer(policy)
+    reward_model = reward_model_over(model, str(run / "model"))
+    actors = load_actors(model, settings, start(settings, log), log, tokenizer)
+    ids = torch.tensor([PROMPTS[0]])
+    states = lambda of: trunk_of(of)(input_ids=ids).last_hidden_state  # noqa: E731
+    with torch.no_grad():
+        torch.testing.assert_close(states(actors.value), states(reward_model))
+        assert not torch.allclose(states(actors.value), states(actors.reference))
+    assert not actors.value.score.weight.any() and reward_model.score.weight.any()
+    assert all(p.requires_grad for name, p in actors.value.named_parameters() if "lora_" in name or "score" in name)
+
+
+def test_a_policy_of_other_weights_gets_the_merged_model(rewarded, tmp_path):
+    policy, run = rewarded
+    other = make_llama()
+    with torch.no_grad():
+        other.model.layers[1].mlp.up_proj.weight[0, 0] += 1e-6
+    assert reward_model_over(load_policy(policy), str(run / "model")) is not None
+    assert reward_model_over(other, str(run / "model")) is None
+    changed = save_tiny(tmp_path / "other", other)
+    rewards, model = rewards_of(changed, run, tmp_path, lora_rank=4)
+    (source,) = (weighted.source for weighted in rewards.sources.values())
+    assert not storages(model).keys() & storages(source.model).keys()
+    assert "held whole" in (tmp_path / "events.jsonl").read_text()
+
+
+def test_peft_loads_the_adapter_over_the_model_it_was_trained_from(rewarded):
+    from peft import PeftModel
+
+    policy, run = rewarded
+    loaded = PeftModel.from_pretrained(load_reward_model(policy), run / adapters.DIRECTORY).eval()
+    batch = collate([Example((5, 6), ((9, 1), (12, 13, 1)))], 0, shared=False)
+    with torch.no_grad():
+        expected, given = (
+            model.score(last_hidden(trunk_of(model), batch))
+            for model in (load_reward_model(str(run / "model")), loaded.get_base_model())
+        )
+    torch.testing.assert_close(given, expected, atol=1e-5, rtol=0)
+
+
+def test_a_whole_reward_model_leaves_no_adapter_of_an_earlier_run(rewarded, tmp_path):
+    policy, run = rewarded
+    shutil.copytree(run / "adapter", tmp_path / "run/adapter")
+    data = write_lines(tmp_path / "d.jsonl", [{"prompt": "p", "chosen": "a", "rejected": "b"}] * 4)
+    assert train("reward", tmp_path / "run", model=policy, data=data, heldout=0.25).code == 0
+    assert not (tmp_path / "run/adapter").exists() and adapters.beside(str(tmp_path / "run/model")) is None
+
+
+def test_an_adapter_that_cannot_be_read_is_named(rewarded, tmp_path):
+    policy, run = rewarded
+    shutil.copytree(run / "adapter", tmp_path / "adapter")
+    (tmp_path / "adapter/adapter_model.safetensors").write_bytes(b"x" * 20)
+    with pytest.raises(ConfigError, match=f"the adapter in {tmp_path / 'adapter'} cannot be loaded"):
+        reward_model_over(load_policy(policy), str(tmp_path / "model"))

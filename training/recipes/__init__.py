@@ -15,3 +15,5 @@ class Outcome:
     tokenizer: object = None
     tensors: dict = field(default_factory=dict)
     """what lies beside the model's weights: {file name: {name: tensor}}"""
+    adapter: object = None
+    """the `training.adapters.Adapter` that the model has merged, to be kept beside it"""

@@ -36,7 +36,7 @@ from training.events import EventLog
 from training.generators import Generator
 from training.logprobs import completion_hidden, completion_logprobs, trunk_of
 from training.loop import Means, split
-from training.models import load_tokenizer, trained_model
+from training.models import load_policy, load_tokenizer, trained_model
 from training.monitors import Monitor
 from training.pretraining_mix import PretrainingMix
 from training.recipes import Outcome
@@ -61,8 +61,10 @@ def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
         vllm_generator.imported()  # said before anything is loaded
     prompts = read_prompts(config.prompts)
     tokenizer = load_tokenizer(config.model)
-    rewards = load_rewards(config, machine, log, tokenizer=tokenizer)
-    actors = load_actors(config, machine, log, tokenizer)
+    policy = load_policy(config.model, device=machine.device)
+    trunk = policy if config.lora_rank else None  # which reward models may then share
+    rewards = load_rewards(config, machine, log, tokenizer=tokenizer, trunk=trunk)
+    actors = load_actors(policy, config, machine, log, tokenizer)
     prompt_ids = [encode_prompt(tokenizer, prompt.messages)[-config.max_prompt_length :] for prompt in prompts]
 
     def score(indices: list[int], groups: list[list[Completion]]) -> Scores:

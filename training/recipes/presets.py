@@ -86,7 +86,8 @@ class PolicyGradientConfig(RewardSettings):
 
     lora_rank: int = setting(
         0,
-        "train low-rank updates of this rank, over one trunk for policy, reference and value; 0 trains all weights",
+        "train low-rank updates of this rank, over one trunk for policy, reference, value and a reward model that is "
+        "such updates too; 0 trains all weights",
         low=0,
     )
     lora_alpha: float = setting(32.0, "the low-rank update is scaled by lora_alpha / lora_rank", low=0)

@@ -8,7 +8,7 @@ import math
 
 import torch
 
-from training import losses, runtime
+from training import adapters, losses, runtime
 from training.batching import Example
 from training.calibration import baselines, calibration_error
 from training.encoding import encode_examples, fitting_rows
@@ -33,6 +33,7 @@ def run(config: RewardConfig, log: EventLog) -> Outcome:
     split = read_split(config, "preferences", log)
     tokenizer = load_tokenizer(config.model)
     model = load_reward_model(config.model, device=machine.device, seed=config.seed)
+    base = adapters.trunk_digest(model) if config.lora_rank else ""
     model = prepare_training(model, config)
     pad_id, shared = tokenizer.pad_token_id, supports_shared_prefix(model)
 
@@ -62,8 +63,10 @@ def run(config: RewardConfig, log: EventLog) -> Outcome:
     metrics |= {"pairs": _rows_in(examples, groups), "pairs_heldout": _rows_in(heldout, groups)}
     some = examples[:: math.ceil(len(examples) / _NORMALIZE_ON)]
     mean, std = (float(value) for value in torch.std_mean(score(some))[::-1]) if config.normalize else (0.0, 1.0)
+    adapter = adapters.taken_from(model, base) if config.lora_rank else None
     model, heads = objective.finish(mean, std or 1.0)
-    return Outcome(metrics, model, tokenizer, {HEADS: heads} if heads else {})
+    adapter = adapter and adapter.with_head(model.score.weight)
+    return Outcome(metrics, model, tokenizer, {HEADS: heads} if heads else {}, adapter)
 
 
 def _rows_in(examples: list[Example], groups: dict[int, RankedGroup]) -> int:

@@ -15,12 +15,15 @@ from training.rewards.text_rules import JSONSource, LengthPenaltySource, MaxLeng
 from training.runtime import Runtime
 
 
-def load_rewards(config: RewardSettings, machine: Runtime, log: EventLog, *, tokenizer=None) -> Rewards:
-    """All sources of the run; `tokenizer`, the policy's, counts tokens. Raises ConfigError naming the source."""
+def load_rewards(config: RewardSettings, machine: Runtime, log: EventLog, *, tokenizer=None, trunk=None) -> Rewards:
+    """All sources of the run; `tokenizer`, the policy's, counts tokens. Raises ConfigError naming the source.
+
+    A reward model that is low-rank updates of the language model `trunk` is computed over its weights.
+    """
     tokens_per_batch = getattr(config, "tokens_per_batch", TOKENS_PER_BATCH)
 
     def load(name: str, source: spec.Source) -> RewardSource:
-        return _load(name, source, machine, log, tokenizer, tokens_per_batch)
+        return _load(name, source, machine, log, tokenizer, tokens_per_batch, trunk)
 
     return Rewards(
         {name: Weighted(load(name, source), source.weight) for name, source in config.reward_sources().items()},
@@ -31,12 +34,14 @@ def load_rewards(config: RewardSettings, machine: Runtime, log: EventLog, *, tok
     )
 
 
-def _load(name: str, source: spec.Source, machine: Runtime, log, tokenizer, tokens_per_batch: int) -> RewardSource:
+def _load(
+    name: str, source: spec.Source, machine: Runtime, log, tokenizer, tokens_per_batch: int, trunk
+) -> RewardSource:
     place = {"device": machine.device, "tokens_per_batch": tokens_per_batch}
     try:
         match source:
             case spec.ModelReward():
-                return RewardModelSource(source.path, **place)
+                return RewardModelSource(source.path, model=_over(trunk, source.path, log), **place)
             case spec.MaxLength():
                 return MaxLengthSource(source, tokenizer)
             case spec.LengthPenalty():
@@ -56,3 +61,15 @@ def _load(name: str, source: spec.Source, machine: Runtime, log, tokenizer, toke
     except ConfigError as error:
         raise ConfigError(f"the reward source {name}: {error}") from None
     raise AssertionError(f"no class for {source}")
+
+
+def _over(trunk, source: str, log: EventLog):
+    """The reward model over the policy's own weights, where it can be."""
+    if trunk is None:
+        return None
+    from training.shared_trunk import reward_model_over
+
+    model = reward_model_over(trunk, source)
+    if model is None:
+        log.message(f"the reward model {source} is no update of the policy's weights, so it is held whole beside them")
+    return model

@@ -27,10 +27,12 @@ class RewardModelSource:
         dtype: torch.dtype = torch.float32,
         tokens_per_batch: int = TOKENS_PER_BATCH,
         max_length: int | None = None,
+        model=None,
     ):
+        """`model`: the reward model in `source`, where it is loaded already."""
         self.name = f"the reward model {source}"
         self.tokenizer = load_tokenizer(source)
-        self.model = load_reward_model(source, device=device, dtype=dtype).requires_grad_(False)
+        self.model = (model or load_reward_model(source, device=device, dtype=dtype)).requires_grad_(False)
         self.tokens_per_batch = tokens_per_batch
         self.max_length = max_length or getattr(self.model.config, "max_position_embeddings", None) or 1 << 20
         self.shared = supports_shared_prefix(self.model)
