@@ -76,7 +76,9 @@ def update_project(project: Project, user, **settings) -> Project:
     """Changes some of SETTINGS (judgments_wanted of comparisons to come). Raises UserError that names the wrong one."""
     access.require(user, project, access.Role.ADMIN)
     if unknown := settings.keys() - set(SETTINGS):
-        raise UserError(f"A project has no setting “{sorted(unknown)[0]}”.", field=sorted(unknown)[0])
+        raise UserError(
+            _("A project has no setting “%(unknown)s”.") % {"unknown": sorted(unknown)[0]}, field=sorted(unknown)[0]
+        )
     # On a fresh copy, so that the caller's object keeps its values where a check fails.
     changed = Project.objects.get(pk=project.pk)
     for field, value in settings.items():
@@ -120,11 +122,13 @@ def add_member(project: Project, username: str, role: str, *, user) -> Membershi
     role = _role(role)
     person = User.objects.filter(username=username.strip(), is_active=True).first()
     if person is None:
-        raise UserError(f"There is no account named “{username.strip()}”.", field="username")
+        raise UserError(
+            _("There is no account named “%(username)s”.") % {"username": username.strip()}, field="username"
+        )
     lock_project(project)
     if role != Membership.Role.ADMIN:
         _refuse_if_last_admin(project, person)
-    membership, _ = Membership.objects.update_or_create(project=project, user=person, defaults={"role": role})
+    membership, _created = Membership.objects.update_or_create(project=project, user=person, defaults={"role": role})
     return membership
 
 
@@ -142,7 +146,7 @@ def create_account(project: Project, username: str, password: str, role: str, *,
     role = _role(role)
     person = User(username=username.strip())
     if ":" in person.username:
-        raise UserError("A colon is kept for the annotators of imported data.", field="username")
+        raise UserError(_("A colon is kept for the annotators of imported data."), field="username")
     try:
         person.clean_fields(exclude=["password"])
         person.validate_unique()
@@ -168,23 +172,23 @@ def remove_member(project: Project, person: User, *, user) -> None:
 def _refuse_if_last_admin(project: Project, person: User) -> None:
     admins = set(project.memberships.filter(role=Membership.Role.ADMIN).values_list("user", flat=True))
     if admins == {person.pk}:
-        raise UserError(f"{person} is the only admin of this project.", field="username")
+        raise UserError(_("%(person)s is the only admin of this project.") % {"person": person}, field="username")
 
 
 def _check(project: Project) -> None:
     if not project.name:
-        raise UserError("A project needs a name.", field="name")
+        raise UserError(_("A project needs a name."), field="name")
     try:
         project.full_clean(validate_constraints=False)
         for share in ("qualification_pass", "pause_below_gold"):
             if (value := getattr(project, share)) is not None and not 0 < value <= 1:
-                raise ValidationError({share: "A share lies above 0 and is at most 1: 0.8 is four of five."})
+                raise ValidationError({share: _("A share lies above 0 and is at most 1: 0.8 is four of five.")})
         if project.pause_below_seconds is not None and project.pause_below_seconds <= 0:
-            raise ValidationError({"pause_below_seconds": "A median time is more than 0 seconds."})
+            raise ValidationError({"pause_below_seconds": _("A median time is more than 0 seconds.")})
         if project.rate_per_hour is not None and project.rate_per_hour < 0:
-            raise ValidationError({"rate_per_hour": "An hour costs nothing or more."})
+            raise ValidationError({"rate_per_hour": _("An hour costs nothing or more.")})
         if project.lease_seconds < 30:
-            raise ValidationError({"lease_seconds": "A lease lasts at least 30 seconds."})
+            raise ValidationError({"lease_seconds": _("A lease lasts at least 30 seconds.")})
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
         raise UserError(messages[0], field=field) from None
@@ -192,7 +196,7 @@ def _check(project: Project) -> None:
 
 def _role(role: str) -> str:
     if role not in Membership.Role.values:
-        raise UserError("A role is one of " + ", ".join(Membership.Role.values) + ".", field="role")
+        raise UserError(_("A role is one of %(roles)s.") % {"roles": ", ".join(Membership.Role.values)}, field="role")
     return role
 
 
@@ -204,6 +208,6 @@ def _normal(text: str) -> str:
 def _new_version(project: Project, user, text: str, *, minor: bool = False) -> GuidelineVersion:
     text = _normal(text)
     if not text.strip():
-        raise UserError("Guidelines need a text: annotators see it beside every pair.", field="text")
+        raise UserError(_("Guidelines need a text: annotators see it beside every pair."), field="text")
     last = project.guideline_versions.order_by("-number").values_list("number", flat=True).first() or 0
     return GuidelineVersion.objects.create(project=project, number=last + 1, text=text, minor=minor, created_by=user)

@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from django.utils.translation import gettext as _
+
 from annotate.datasets.snapshots import dataset_path, rows
 from annotate.errors import UserError
 from annotate.models import Dataset
@@ -20,7 +22,9 @@ OPTIONAL = {"criteria", "edited", *REFERENCE_FIELDS}
 def export(dataset: Dataset, format: str) -> tuple[str, str, Iterator[bytes]]:
     """(file name, content type, the bytes in blocks). Raises UserError for an unknown format or lost rows."""
     if format not in FORMATS:
-        raise UserError(f"A dataset is exported as one of {', '.join(FORMATS)}.", field="format")
+        raise UserError(
+            _("A dataset is exported as one of %(formats)s.") % {"formats": ", ".join(FORMATS)}, field="format"
+        )
     content_type, write = FORMATS[format]
     dataset_path(dataset)
     name = f"{dataset.project.slug}-{dataset.kind}-{dataset.number}.{format}"

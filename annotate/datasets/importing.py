@@ -88,9 +88,17 @@ def import_file(
     filename = filename or Path(path).name
     reader = FORMATS.get(format)
     if reader is None:
-        raise UserError(f"There is no format “{format}”: choose one of {', '.join(FORMATS)}.", field="format")
+        raise UserError(
+            _("There is no format “%(format)s”: choose one of %(formats)s.")
+            % {"format": format, "formats": ", ".join(FORMATS)},
+            field="format",
+        )
     if kind not in reader.KINDS:
-        raise UserError(f"The format {format} holds {' or '.join(reader.KINDS)}, not “{kind}”.", field="kind")
+        raise UserError(
+            _("The format %(format)s holds %(kinds)s, not “%(kind)s”.")
+            % {"format": format, "kinds": " or ".join(reader.KINDS), "kind": kind},
+            field="kind",
+        )
     voter = f"import:{_source_name(filename)}" if judge is None else _judge_name(judge)
     try:
         report = import_items(project, reader.read(path, kind, voter), rankings=rankings)
@@ -98,7 +106,7 @@ def import_file(
         named = records.RecordError(filename, error.line, error.field, error.expected)
         raise UserError(f"{named}.", field="file") from error
     if not report.rows:
-        raise UserError(f"{filename} holds no rows.", field="file")
+        raise UserError(_("%(filename)s holds no rows.") % {"filename": filename}, field="file")
     return report
 
 

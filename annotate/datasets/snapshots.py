@@ -12,6 +12,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
+from django.utils.translation import gettext as _
 
 from annotate import access
 from annotate.datasets.judgments import judgment_lines
@@ -53,11 +54,11 @@ def create_snapshot(
     if user is not None:
         access.require(user, project, access.Role.RESEARCHER)
     if kind not in Dataset.Kind.values:
-        raise UserError(f"A dataset is one of {', '.join(Dataset.Kind.values)}.", field="kind")
+        raise UserError(_("A dataset is one of %(values)s.") % {"values": ", ".join(Dataset.Kind.values)}, field="kind")
     if votes not in VOTES:
-        raise UserError(f"Votes count as one of {', '.join(VOTES)}.", field="votes")
+        raise UserError(_("Votes count as one of %(votes)s.") % {"votes": ", ".join(VOTES)}, field="votes")
     if len(note) > 200:
-        raise UserError("A note has at most 200 characters.", field="note")
+        raise UserError(_("A note has at most 200 characters."), field="note")
     facts: Facts = Counter()
     told: dict = {}
     if kind == Dataset.Kind.PREFERENCES:
@@ -84,7 +85,9 @@ def dataset_path(dataset: Dataset) -> Path:
     """Where the lines lie. Raises UserError if they are gone."""
     path = settings.DATASETS_DIR / f"{dataset.sha256}.jsonl"
     if not path.is_file():
-        raise UserError(f"The rows of {dataset} are missing: there is no file {path}.")
+        raise UserError(
+            _("The rows of %(dataset)s are missing: there is no file %(path)s.") % {"dataset": dataset, "path": path}
+        )
     return path
 
 
@@ -208,7 +211,7 @@ def _prompts(project: Project) -> Iterator[Line]:
 
 def _by_prompt(found, prompt_of: Callable, lines_of: Callable) -> Iterator[Line]:
     """Lines in the order of their prompts' digests, and within a prompt of their own text: ids play no part."""
-    for _, of_prompt in itertools.groupby(found.iterator(CHUNK), key=lambda row: prompt_of(row).pk):
+    for _pk, of_prompt in itertools.groupby(found.iterator(CHUNK), key=lambda row: prompt_of(row).pk):
         yield from _sorted(line for row in of_prompt for line in lines_of(row))
 
 

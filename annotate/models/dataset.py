@@ -2,6 +2,7 @@
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class Dataset(models.Model):
@@ -11,11 +12,11 @@ class Dataset(models.Model):
     """
 
     class Kind(models.TextChoices):
-        PREFERENCES = "preferences"
-        DEMONSTRATIONS = "demonstrations"
-        COMPARISONS = "comparisons"
-        PROMPTS = "prompts"
-        JUDGMENTS = "judgments"
+        PREFERENCES = "preferences", _("Preferences")
+        DEMONSTRATIONS = "demonstrations", _("Demonstrations")
+        COMPARISONS = "comparisons", _("Comparisons")
+        PROMPTS = "prompts", _("Prompts")
+        JUDGMENTS = "judgments", _("Judgments")
 
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="datasets")
     kind = models.CharField(max_length=16, choices=Kind.choices)

@@ -5,6 +5,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
 
 
 class Writing(models.Model):
@@ -59,9 +60,9 @@ class Demonstration(models.Model):
     """
 
     class State(models.TextChoices):
-        SUBMITTED = "submitted", "Waits for review"
-        RETURNED = "returned", "Returned with a comment"
-        ACCEPTED = "accepted", "Accepted"
+        SUBMITTED = "submitted", _("Waits for review")
+        RETURNED = "returned", _("Returned with a comment")
+        ACCEPTED = "accepted", _("Accepted")
 
     prompt = models.ForeignKey("annotate.Prompt", on_delete=models.CASCADE, related_name="demonstrations")
     completion = models.TextField()
@@ -106,11 +107,11 @@ class DemonstrationVersion(models.Model):
     """One entry in a demonstration's history: its text after somebody wrote, returned, edited or accepted it."""
 
     class Action(models.TextChoices):
-        WRITTEN = "written", "Written"
-        REVISED = "revised", "Revised"
-        RETURNED = "returned", "Returned"
-        ACCEPTED = "accepted", "Accepted"
-        EDITED = "edited", "Edited and accepted"
+        WRITTEN = "written", _("Written")
+        REVISED = "revised", _("Revised")
+        RETURNED = "returned", _("Returned")
+        ACCEPTED = "accepted", _("Accepted")
+        EDITED = "edited", _("Edited and accepted")
 
     demonstration = models.ForeignKey(Demonstration, on_delete=models.CASCADE, related_name="versions")
     revision = models.PositiveSmallIntegerField()

@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 
 class GoldQuestion(models.Model):
@@ -13,8 +14,8 @@ class GoldQuestion(models.Model):
     """
 
     class Purpose(models.TextChoices):
-        GOLD = "gold", "Hidden among the others"
-        QUALIFICATION = "qualification", "Qualification test"
+        GOLD = "gold", _("Hidden among the others")
+        QUALIFICATION = "qualification", _("Qualification test")
 
     comparison = models.OneToOneField("annotate.Comparison", on_delete=models.CASCADE, related_name="gold")
     expected = models.ForeignKey("annotate.Response", null=True, blank=True, on_delete=models.CASCADE, related_name="+")

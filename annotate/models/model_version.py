@@ -2,14 +2,15 @@
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 
 class ModelVersion(models.Model):
     """`source` is a hub id or a directory (absolute, or relative to VAR_DIR). Made by `run`, from `parent`."""
 
     class Kind(models.TextChoices):
-        POLICY = "policy"
-        REWARD = "reward"
+        POLICY = "policy", _("Policy")
+        REWARD = "reward", _("Reward")
 
     project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="models")
     kind = models.CharField(max_length=8, choices=Kind.choices)

@@ -4,15 +4,16 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 
 class QueuePolicy(models.TextChoices):
     """The order of the queue (annotate/labeling/policies.py)."""
 
-    OLDEST = "oldest", "Oldest first"
-    BREADTH = "breadth", "Fewest judgments first"
-    UNCERTAINTY = "uncertainty", "Most uncertain first"
-    ON_POLICY = "on_policy", "Newest round first"
+    OLDEST = "oldest", _("Oldest first")
+    BREADTH = "breadth", _("Fewest judgments first")
+    UNCERTAINTY = "uncertainty", _("Most uncertain first")
+    ON_POLICY = "on_policy", _("Newest round first")
 
 
 class Project(models.Model):
@@ -153,17 +154,17 @@ class Membership(models.Model):
     """The one role of a person in a project, and what keeps them from judging there (see labeling/standing.py)."""
 
     class Role(models.TextChoices):
-        ANNOTATOR = "annotator"
-        RESEARCHER = "researcher"
-        ADMIN = "admin"
+        ANNOTATOR = "annotator", _("Annotator")
+        RESEARCHER = "researcher", _("Researcher")
+        ADMIN = "admin", _("Admin")
 
     class Pause(models.TextChoices):
         """Why nothing is handed out to a person until an admin says otherwise."""
 
-        TEST = "test", "Did not pass the qualification test"
-        GOLD = "gold", "Matched too few gold questions"
-        HURRY = "hurry", "Judged very fast"
-        ADMIN = "admin", "Paused by an admin"
+        TEST = "test", _("Did not pass the qualification test")
+        GOLD = "gold", _("Matched too few gold questions")
+        HURRY = "hurry", _("Judged very fast")
+        ADMIN = "admin", _("Paused by an admin")
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from django.utils.translation import gettext_noop
 
 from annotate.quality.votes import NotDefined, Votes
 
@@ -16,8 +17,8 @@ CONFIDENCE = 0.95
 # A share of undefined resamples above this leaves too few to speak of an interval.
 MOST_UNDEFINED = 0.1
 
-ONE_LABEL = "Everybody gave the same verdict everywhere, so chance alone would agree as much."
-NO_OVERLAP = "No comparison was judged by two people."
+ONE_LABEL = gettext_noop("Everybody gave the same verdict everywhere, so chance alone would agree as much.")
+NO_OVERLAP = gettext_noop("No comparison was judged by two people.")
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def cohen_kappa(votes: Votes, one: int, other: int, *, seed: int = 0) -> Estimat
     mine, theirs = votes.where(votes.annotator == one), votes.where(votes.annotator == other)
     _, at_mine, at_theirs = np.intersect1d(mine.item, theirs.item, return_indices=True)
     if not at_mine.size:
-        raise NotDefined("They judged no comparison in common.")
+        raise NotDefined(gettext_noop("They judged no comparison in common."))
     rows = np.eye(labels * labels)[mine.label[at_mine] * labels + theirs.label[at_theirs]]
     return _Coefficient(rows, lambda sums: _kappa_of_table(sums, labels), ONE_LABEL).estimate(seed)
 
@@ -130,7 +131,7 @@ def agreement_with_others(votes: Votes, annotator: int, *, seed: int = 0) -> Est
     shares = same[others > 0] / others[others > 0]
     rows = np.column_stack([shares, np.ones_like(shares)])
     if not len(rows):
-        raise NotDefined("Nobody else judged the same comparisons.")
+        raise NotDefined(gettext_noop("Nobody else judged the same comparisons."))
     return _Coefficient(rows, lambda sums: _divide(sums[..., 0], sums[..., 1]), NO_OVERLAP).estimate(seed)
 
 

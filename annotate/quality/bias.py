@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from django.utils.translation import gettext_noop
 
 from annotate.quality.votes import NotDefined
 
@@ -86,10 +87,10 @@ def fit(choices: Choices) -> Fit:
     """
     votes = len(choices.chose_left)
     if votes < FEWEST_VOTES:
-        raise NotDefined(f"Fewer than {FEWEST_VOTES} decided judgments.")
+        raise NotDefined(gettext_noop("Too few decided judgments."))
     x, names = _independent(_covariates(choices))
     if not names:
-        raise NotDefined("The responses look alike, and the order they were shown in is not known.")
+        raise NotDefined(gettext_noop("The responses look alike, and the order they were shown in is not known."))
     y = choices.chose_left.astype(float)
     ridge = 0.0
     beta = _iteratively_reweighted(x, y, ridge)

@@ -1,9 +1,13 @@
-"""The bias panel: each pull in words, and where to draw it. No database here."""
+"""The bias panel: each pull in words, and where to draw it. No database here.
+
+The words are kept with the figures in English, and translated where they are shown.
+"""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
+from django.utils.translation import gettext_noop
 
 from annotate.quality import bias
 from annotate.quality.bias import HURRY, HURRY_LENGTH, LENGTH, MARKDOWN, POSITION, PULLS, Choices, Pull
@@ -17,34 +21,60 @@ PLOT_WIDTH = 1000
 WHOLE = 50
 
 TITLES = {
-    POSITION: "Left side",
-    LENGTH: "Twice as long",
-    MARKDOWN: "Twice the Markdown",
-    HURRY: "In a hurry, to the left",
-    HURRY_LENGTH: "In a hurry, to the longer",
+    POSITION: gettext_noop("Left side"),
+    LENGTH: gettext_noop("Twice as long"),
+    MARKDOWN: gettext_noop("Twice the Markdown"),
+    HURRY: gettext_noop("In a hurry, to the left"),
+    HURRY_LENGTH: gettext_noop("In a hurry, to the longer"),
 }
-# What the percentage is the chance of, other things equal.
+# What the percentage is, other things equal.
 MEANINGS = {
-    POSITION: "the left one of two responses that look alike is chosen",
-    LENGTH: "a response twice as long as the other is chosen",
-    MARKDOWN: "a response with twice the formatting of the other is chosen",
-    HURRY: "the left one is chosen in half the usual time, beyond the pull to the left above",
-    HURRY_LENGTH: "the longer one is chosen in half the usual time, beyond the pull to the longer above",
+    POSITION: gettext_noop("The chance that the left one of two responses that look alike is chosen."),
+    LENGTH: gettext_noop("The chance that a response twice as long as the other is chosen."),
+    MARKDOWN: gettext_noop("The chance that a response with twice the formatting of the other is chosen."),
+    HURRY: gettext_noop(
+        "The chance that the left one is chosen in half the usual time, beyond the pull to the left above."
+    ),
+    HURRY_LENGTH: gettext_noop(
+        "The chance that the longer one is chosen in half the usual time, beyond the pull to the longer above."
+    ),
 }
 # Towards what it pulls when the chance is above one half, and when it is below.
 TOWARDS = {
-    POSITION: ("left", "right"),
-    LENGTH: ("longer", "shorter"),
-    MARKDOWN: ("more formatted", "plainer"),
-    HURRY: ("left when hurried", "right when hurried"),
-    HURRY_LENGTH: ("longer when hurried", "shorter when hurried"),
+    POSITION: (gettext_noop("left"), gettext_noop("right")),
+    LENGTH: (gettext_noop("longer"), gettext_noop("shorter")),
+    MARKDOWN: (gettext_noop("more formatted"), gettext_noop("plainer")),
+    HURRY: (gettext_noop("left when hurried"), gettext_noop("right when hurried")),
+    HURRY_LENGTH: (gettext_noop("longer when hurried"), gettext_noop("shorter when hurried")),
+}
+VERDICTS = {
+    POSITION: (
+        gettext_noop("Pulls to the left."),
+        gettext_noop("Pulls to the right."),
+    ),
+    LENGTH: (
+        gettext_noop("Pulls to the longer."),
+        gettext_noop("Pulls to the shorter."),
+    ),
+    MARKDOWN: (
+        gettext_noop("Pulls to the more formatted."),
+        gettext_noop("Pulls to the plainer."),
+    ),
+    HURRY: (
+        gettext_noop("Pulls to the left when hurried."),
+        gettext_noop("Pulls to the right when hurried."),
+    ),
+    HURRY_LENGTH: (
+        gettext_noop("Pulls to the longer when hurried."),
+        gettext_noop("Pulls to the shorter when hurried."),
+    ),
 }
 WHY_MISSING = {
-    POSITION: "These judgments were imported; the order shown is not known.",
-    LENGTH: "The responses are equally long.",
-    MARKDOWN: "The responses are equally formatted.",
-    HURRY: "Judging times are not known, or always the same.",
-    HURRY_LENGTH: "Judging times are not known, or always the same.",
+    POSITION: gettext_noop("These judgments were imported; the order shown is not known."),
+    LENGTH: gettext_noop("The responses are equally long."),
+    MARKDOWN: gettext_noop("The responses are equally formatted."),
+    HURRY: gettext_noop("Judging times are not known, or always the same."),
+    HURRY_LENGTH: gettext_noop("Judging times are not known, or always the same."),
 }
 
 
@@ -102,7 +132,7 @@ def people_bias(choices: Choices, names: list[str]) -> list[PersonBias]:
         fitted = attempt(bias.fit, choices.of(person))
         found = {} if isinstance(fitted, Missing) else fitted.pulls
         pulls = [_row(name, found, WHOLE) for name in PULLS]
-        towards = [_towards(name, pull) for name, pull in found.items() if pull.is_seen]
+        towards = [_of_side(TOWARDS, name, pull) for name, pull in found.items() if pull.is_seen]
         rows.append(PersonBias(names[person], int(decided[person]), pulls, towards))
     return rows
 
@@ -111,13 +141,13 @@ def _row(name: str, pulls: dict[str, Pull], edge: int) -> PullRow:
     pull = pulls.get(name)
     if pull is None:
         return PullRow(TITLES[name], MEANINGS[name], Missing(WHY_MISSING[name]), "")
-    verdict = f"Pulls to the {_towards(name, pull)}." if pull.is_seen else "No pull seen: the interval holds 50 %."
+    verdict = _of_side(VERDICTS, name, pull) if pull.is_seen else gettext_noop("No pull seen: the interval holds 50 %.")
     places = (_place(chance, edge) for chance in (pull.interval[0], pull.chance, pull.interval[1]))
     return PullRow(TITLES[name], MEANINGS[name], pull, verdict, *places)
 
 
-def _towards(name: str, pull: Pull) -> str:
-    return TOWARDS[name][0 if pull.log_odds > 0 else 1]
+def _of_side(texts: dict[str, tuple[str, str]], name: str, pull: Pull) -> str:
+    return texts[name][0 if pull.log_odds > 0 else 1]
 
 
 def _edge(pulls: list[Pull]) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from django.utils.translation import gettext_noop
 
 from annotate.quality import agreement
 from annotate.quality.agreement import Estimate
@@ -30,12 +31,15 @@ class Missing:
 
 @dataclass(frozen=True)
 class AgreementRow:
+    """`guideline`: the version it is about, 0 for none, in the table of versions."""
+
     name: str
     judgments: int
     comparisons: int
     percent: Estimate | Missing
     fleiss: Estimate | Missing
     alpha: Estimate | Missing
+    guideline: int | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def attempt(figure: Callable, *args, **options):
         return Missing(str(error))
 
 
-def agreement_row(name: str, votes: Votes, level: str = "nominal") -> AgreementRow:
+def agreement_row(name: str, votes: Votes, level: str = "nominal", *, guideline: int | None = None) -> AgreementRow:
     shared = votes.overlapping()
     return AgreementRow(
         name,
@@ -87,15 +91,16 @@ def agreement_row(name: str, votes: Votes, level: str = "nominal") -> AgreementR
         percent=attempt(agreement.percent_agreement, shared),
         fleiss=attempt(agreement.fleiss_kappa, shared),
         alpha=attempt(agreement.krippendorff_alpha, shared, level),
+        guideline=guideline,
     )
 
 
 def agreement_rows(table: JudgmentTable) -> list[AgreementRow]:
     """The verdict, the whole scale, and each criterion that anybody used."""
     rows = [
-        agreement_row("Which is better", table.verdicts()),
-        agreement_row("How much better, as an order", table.scale(), "ordinal"),
-        agreement_row("How much better, as numbers", table.scale(), "interval"),
+        agreement_row(gettext_noop("Which is better"), table.verdicts()),
+        agreement_row(gettext_noop("How much better, as an order"), table.scale(), "ordinal"),
+        agreement_row(gettext_noop("How much better, as numbers"), table.scale(), "interval"),
     ]
     criteria = {name: table.criterion(name) for name in table.criteria}
     return rows + [agreement_row(name.capitalize(), votes) for name, votes in criteria.items() if len(votes.item)]
@@ -105,7 +110,11 @@ def guideline_rows(table: JudgmentTable) -> list[AgreementRow]:
     """The verdict under each version of the guidelines, the newest first; only votes under the same version meet."""
     votes = table.verdicts()
     return [
-        agreement_row(f"Version {number}" if number else "Without guidelines", votes.where(table.guideline == number))
+        agreement_row(
+            f"Version {number}" if number else gettext_noop("Without guidelines"),
+            votes.where(table.guideline == number),
+            guideline=number,
+        )
         for number in sorted(np.unique(table.guideline).tolist(), reverse=True)
     ]
 
@@ -160,22 +169,22 @@ def contestant_rows(table: JudgmentTable, generators: list[str]) -> list[Contest
 def reading_of(alpha: Estimate | Missing) -> str:
     """What the overall α means, in a sentence or two."""
     if isinstance(alpha, Missing):
-        return alpha.why + " Let several people judge the same comparisons to see how far they agree."
+        return gettext_noop("Let several people judge the same comparisons to see how far they agree.")
     if alpha.value >= RELIABLE:
-        return "People mean the same thing by a better response: the judgments are reliable."
+        return gettext_noop("People mean the same thing by a better response: the judgments are reliable.")
     if alpha.value >= TENTATIVE:
-        return "People agree well enough for tentative conclusions, not for fine differences."
+        return gettext_noop("People agree well enough for tentative conclusions, not for fine differences.")
     if alpha.value > 0:
-        return (
+        return gettext_noop(
             "People disagree often. That is usual for matters of taste, and several judgments a comparison average it"
             " out; for matters of fact the guidelines leave too much open."
         )
-    return "People agree no more than by chance: do not train on these judgments before you know why."
+    return gettext_noop("People agree no more than by chance: do not train on these judgments before you know why.")
 
 
 def _competence(truth: Mace, person: int, interval: np.ndarray, met: int) -> Estimate | Missing:
     if np.isnan(truth.competence[person]):
-        return Missing("Nobody else judged the same comparisons.")
+        return Missing(gettext_noop("Nobody else judged the same comparisons."))
     return Estimate(float(truth.competence[person]), float(interval[0]), float(interval[1]), met)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from django.utils.translation import gettext_noop
 
 from annotate.quality.votes import NotDefined, Votes
 
@@ -163,7 +164,7 @@ def _settle(states: Iterator) -> tuple:
 
 def _some(votes: Votes) -> Votes:
     if not votes.item.size:
-        raise NotDefined("There are no judgments yet.")
+        raise NotDefined(gettext_noop("There are no judgments yet."))
     return votes
 
 

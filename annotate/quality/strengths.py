@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from django.utils.translation import gettext_noop
 
 from annotate.quality.votes import NotDefined
 
@@ -65,7 +66,7 @@ def bradley_terry(duels: Duels, *, prior: tuple[float, float] | None = (9.0, 1.0
     it is meant for up to a few thousand of them. Raises NotDefined without votes.
     """
     if not duels.one.size:
-        raise NotDefined("No two of them have met yet.")
+        raise NotDefined(gettext_noop("No two of them have met yet."))
     n = np.bincount(duels.annotator)
     strength = np.zeros(duels.contestants)
     theta = np.full(len(n), 1.0 if prior is None else prior[0] / sum(prior))

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from annotate.errors import UserError
 from annotate.models import Dataset, ModelVersion, Run
@@ -42,7 +43,10 @@ def model_path(model: ModelVersion) -> str:
     if own.is_dir():
         return str(own)
     if is_own(model.source) or Path(model.source).is_absolute():
-        raise UserError(f"The files of the model {model.name} are missing: there is no directory {own}.")
+        raise UserError(
+            _("The files of the model %(name)s are missing: there is no directory %(own)s.")
+            % {"name": model.name, "own": own}
+        )
     return model.source
 
 
@@ -73,12 +77,17 @@ def _freeze_data(run: Run, directory: Path) -> Path:
     if run.dataset is None:
         prompts = directory / ROUND_PROMPTS
         if not prompts.is_file():
-            raise UserError(f"The prompts of this run are missing: there is no file {prompts}.")
+            raise UserError(
+                _("The prompts of this run are missing: there is no file %(prompts)s.") % {"prompts": prompts}
+            )
         return prompts
     source, target = dataset_file(run.dataset), directory / "data" / f"{run.dataset.kind}.jsonl"
     if not target.exists():
         if not source.is_file():
-            raise UserError(f"The rows of the dataset {run.dataset} are missing: there is no file {source}.")
+            raise UserError(
+                _("The rows of the dataset %(dataset)s are missing: there is no file %(source)s.")
+                % {"dataset": run.dataset, "source": source}
+            )
         try:
             os.link(source, target)
         except OSError:  # another file system
@@ -87,5 +96,8 @@ def _freeze_data(run: Run, directory: Path) -> Path:
             os.replace(aside, target)
     with open(target, "rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != run.dataset.sha256:
-            raise UserError(f"The rows of the dataset {run.dataset} are damaged: {target} has another SHA-256.")
+            raise UserError(
+                _("The rows of the dataset %(dataset)s are damaged: %(target)s has another SHA-256.")
+                % {"dataset": run.dataset, "target": target}
+            )
     return target

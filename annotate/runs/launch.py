@@ -2,6 +2,8 @@
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from annotate.access import require
 from annotate.datasets.snapshots import create_snapshot
@@ -13,9 +15,11 @@ from annotate.runs.recipes import SiteRecipe, checked_params, site_recipe
 from annotate.runs.reward_sources import check_sources
 
 WHAT_IS_MISSING = {
-    Dataset.Kind.PREFERENCES: "There are no preferences yet: let annotators judge comparisons, or import preferences.",
-    Dataset.Kind.DEMONSTRATIONS: "There are no demonstrations yet: import some.",
-    Dataset.Kind.PROMPTS: "There are no prompts yet: import some.",
+    Dataset.Kind.PREFERENCES: gettext_lazy(
+        "There are no preferences yet: let annotators judge comparisons, or import preferences."
+    ),
+    Dataset.Kind.DEMONSTRATIONS: gettext_lazy("There are no demonstrations yet: import some."),
+    Dataset.Kind.PROMPTS: gettext_lazy("There are no prompts yet: import some."),
 }
 
 
@@ -47,7 +51,7 @@ def create_run(
         if reward_model is not None or not params.get("rewards"):
             reward_model = _checked_model(project, reward_model, ("reward",), "reward_model")
     elif reward_model is not None:
-        raise UserError(f"{offer.title} takes no reward model.", field="reward_model")
+        raise UserError(_("%(offer)s takes no reward model.") % {"offer": offer.title}, field="reward_model")
     dataset = _checked_dataset(project, offer, dataset or _snapshot(project, offer, user))
     check_sources(project, params, dataset)
     with transaction.atomic():
@@ -82,7 +86,7 @@ def resume(run: Run, user=None) -> None:
         if not stopped.update(
             state=Run.State.QUEUED, attempt=0, cancel_requested=False, error="", finished_at=None, dispatched_at=None
         ):
-            raise UserError("Only a failed or cancelled run can be resumed.")
+            raise UserError(_("Only a failed or cancelled run can be resumed."))
         dispatch(run.pk)
     run.refresh_from_db()
 
@@ -90,9 +94,9 @@ def resume(run: Run, user=None) -> None:
 def retry(run: Run, user=None) -> Run:
     """A new run with the same settings, data and models, from the start. Raises UserError while this one goes on."""
     if not run.is_finished:
-        raise UserError("This run has not finished; cancel it first.")
+        raise UserError(_("This run has not finished; cancel it first."))
     if hasattr(run, "round"):
-        raise UserError("A round is not run twice: resume this run, or start a new round.")
+        raise UserError(_("A round is not run twice: resume this run, or start a new round."))
     return create_run(
         run.project, run.recipe, user=user, params=run.params, dataset=run.dataset, base_model=run.base_model,
         reward_model=run.reward_model, without_reward_model=run.reward_model is None, title=run.title,
@@ -107,14 +111,18 @@ def _require_admin(run: Run, user) -> None:
 def _checked_model(project: Project, model: ModelVersion | None, kinds: tuple, field: str) -> ModelVersion:
     if model is None:
         need = {
-            "reward_model": "a reward model (train one first), or further rewards",
-            "base_model": "a base model: add or train one first",
+            "reward_model": _("This needs a reward model (train one first), or further rewards."),
+            "base_model": _("This needs a base model: add or train one first."),
         }[field]
-        raise UserError(f"This needs {need}.", field=field)
+        raise UserError(need, field=field)
     if model.project_id != project.pk:
-        raise UserError(f"The model {model.name} belongs to another project.", field=field)
+        raise UserError(_("The model %(name)s belongs to another project.") % {"name": model.name}, field=field)
     if model.kind not in kinds:
-        raise UserError(f"The model {model.name} is a {model.kind} model; needed is a {kinds[0]} model.", field=field)
+        raise UserError(
+            _("The model %(name)s is of the kind “%(kind)s”; needed is one of the kind “%(needed)s”.")
+            % {"name": model.name, "kind": model.get_kind_display(), "needed": ModelVersion.Kind(kinds[0]).label},
+            field=field,
+        )
     model_path(model)
     return model
 
@@ -131,10 +139,18 @@ def _snapshot(project: Project, offer: SiteRecipe, user) -> Dataset:
 
 def _checked_dataset(project: Project, offer: SiteRecipe, dataset: Dataset) -> Dataset:
     if dataset.project_id != project.pk:
-        raise UserError(f"The dataset {dataset} belongs to another project.", field="dataset")
+        raise UserError(
+            _("The dataset %(dataset)s belongs to another project.") % {"dataset": dataset}, field="dataset"
+        )
     if dataset.kind not in offer.data:
         raise UserError(
-            f"{offer.title} takes {' or '.join(offer.data)}, and this dataset holds {dataset.kind}.", field="dataset"
+            _("%(offer)s takes %(data)s; this dataset holds %(kind)s.")
+            % {
+                "offer": offer.title,
+                "data": ", ".join(str(Dataset.Kind(kind).label) for kind in offer.data),
+                "kind": dataset.get_kind_display(),
+            },
+            field="dataset",
         )
     if not dataset.rows:
         raise UserError(WHAT_IS_MISSING[dataset.kind], field="dataset")

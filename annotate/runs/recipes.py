@@ -51,22 +51,22 @@ def _policy_gradient(title, purpose, *, judged: bool = False, **form) -> SiteRec
 
 RECIPES: dict[str, SiteRecipe] = {
     "sft": SiteRecipe(
-        title="Fine-tune on demonstrations",
-        purpose="Supervised learning of ideal answers: the policy that the later steps start from.",
+        title=_("Fine-tune on demonstrations"),
+        purpose=_("Supervised learning of ideal answers: the policy that the later steps start from."),
         data=(DEMONSTRATIONS, PREFERENCES),
         form={"epochs": 3, "batch_size": 32, "learning_rate": 5e-4, "heldout": "0.05", "seed": 0},
     ),
     "reward": SiteRecipe(
-        title="Train a reward model",
-        purpose="Learns from the judgments to score a response as people would.",
+        title=_("Train a reward model"),
+        purpose=_("Learns from the judgments to score a response as people would."),
         data=(PREFERENCES,),
         base=(POLICY, REWARD),
         makes=REWARD,
         form={"epochs": 2, "batch_size": 32, "learning_rate": 5e-4, "heldout": "0.1", "seed": 0},
     ),
     "rejection": SiteRecipe(
-        title="Rejection sampling",
-        purpose="Samples several responses to each prompt and fine-tunes on those that the reward model likes best.",
+        title=_("Rejection sampling"),
+        purpose=_("Samples several responses to each prompt and fine-tunes on those that the reward model likes best."),
         data=(PROMPTS, DEMONSTRATIONS, PREFERENCES),
         data_setting="prompts",
         scored=True,
@@ -77,7 +77,7 @@ RECIPES: dict[str, SiteRecipe] = {
     ),
     "ppo": _policy_gradient(
         "PPO",
-        "Reinforcement learning against the reward model, held near the starting policy by a KL penalty.",
+        _("Reinforcement learning against the reward model, held near the starting policy by a KL penalty."),
         prompts_per_step=32, samples=4, beta=0.05, value_learning_rate=3e-4,
     ),
     "grpo": _policy_gradient(
@@ -115,7 +115,7 @@ RECIPES: dict[str, SiteRecipe] = {
     ),
     "dpo": SiteRecipe(
         title="DPO",
-        purpose="Trains the policy on the judgments directly, without a reward model.",
+        purpose=_("Trains the policy on the judgments directly, without a reward model."),
         data=(PREFERENCES,),
         form={"epochs": 2, "batch_size": 32, "learning_rate": 2e-4, "beta": 0.1, "heldout": "0.05", "seed": 0},
     ),
@@ -131,8 +131,8 @@ RECIPES: dict[str, SiteRecipe] = {
         },
     ),
     "generate": SiteRecipe(
-        title="New round",
-        purpose="The policy answers prompts, and pairs of different answers go to the annotators.",
+        title=_("New round"),
+        purpose=_("The policy answers prompts, and pairs of different answers go to the annotators."),
         data=(PROMPTS,),
         data_setting="prompts",
         makes=None,
@@ -156,7 +156,11 @@ class FormField:
 def site_recipe(name: str) -> SiteRecipe:
     """Raises UserError for a recipe that the site does not start."""
     if name not in RECIPES:
-        raise UserError(f"The site does not start a recipe {name}; it starts {', '.join(RECIPES)}.", field="recipe")
+        raise UserError(
+            _("The site does not start a recipe %(name)s; it starts %(recipes)s.")
+            % {"name": name, "recipes": ", ".join(RECIPES)},
+            field="recipe",
+        )
     return RECIPES[name]
 
 
@@ -185,7 +189,10 @@ def checked_params(name: str, params: dict) -> dict:
     settings = {setting["name"]: setting for setting in describe(name)}
     for key in params:
         if key in settings and _is_the_sites(settings[key]):
-            raise UserError(f"{key} is set by the site: choose a dataset or a model of the project instead.", field=key)
+            raise UserError(
+                _("%(key)s is set by the site: choose a dataset or a model of the project instead.") % {"key": key},
+                field=key,
+            )
     given = {**recipe.form, **params}
     if "heldout" in given:
         _check_share(given["heldout"])
@@ -210,4 +217,6 @@ def _check_share(value) -> None:
     try:
         float(value)
     except (TypeError, ValueError):
-        raise UserError(f"heldout={value} must be a share of the rows from 0 to 0.9.", field="heldout") from None
+        raise UserError(
+            _("heldout=%(value)s must be a share of the rows from 0 to 0.9.") % {"value": value}, field="heldout"
+        ) from None

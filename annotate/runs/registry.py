@@ -5,6 +5,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
 
 from annotate.access import require
 from annotate.errors import UserError
@@ -22,9 +23,9 @@ def register_model(run: Run, metrics: dict) -> ModelVersion:
     """
     directory = run_directory(run) / "model"
     if not is_model_directory(directory):
-        raise UserError(f"The run ended without a whole model in {directory}.")
+        raise UserError(_("The run ended without a whole model in %(directory)s.") % {"directory": directory})
     kind = RECIPES[run.recipe].makes
-    model, _ = ModelVersion.objects.get_or_create(
+    model, _created = ModelVersion.objects.get_or_create(
         run=run,
         defaults={
             "project": run.project,
@@ -45,9 +46,13 @@ def add_external(project: Project, kind: str, name: str, source: str, *, user=No
         require(user, project, Membership.Role.ADMIN)
     name, source = name.strip(), source.strip()
     if kind not in ModelVersion.Kind.values:
-        raise UserError(f"A model is one of {', '.join(ModelVersion.Kind.values)}, not {kind}.", field="kind")
+        raise UserError(
+            _("A model is one of %(values)s, not %(kind)s.")
+            % {"values": ", ".join(ModelVersion.Kind.values), "kind": kind},
+            field="kind",
+        )
     if not name:
-        raise UserError("The model needs a name.", field="name")
+        raise UserError(_("The model needs a name."), field="name")
     if not HUB_ID.fullmatch(source) or (settings.VAR_DIR / source).is_dir():
         source = _checked_directory(source)
     try:
@@ -55,7 +60,9 @@ def add_external(project: Project, kind: str, name: str, source: str, *, user=No
             model = ModelVersion.objects.create(project=project, kind=kind, name=name, source=source)
             _promote_first(model)
     except IntegrityError:
-        raise UserError(f"There is already a model {name} in this project.", field="name") from None
+        raise UserError(
+            _("There is already a model %(name)s in this project.") % {"name": name}, field="name"
+        ) from None
     return model
 
 
@@ -84,8 +91,11 @@ def _checked_directory(source: str) -> str:
     directory = (settings.VAR_DIR / source).resolve()
     if not is_model_directory(directory):
         raise UserError(
-            f"{source} is neither a hub id such as Qwen/Qwen2.5-0.5B-Instruct nor a directory with a config.json and "
-            "weights in safetensors.",
+            _(
+                "%(source)s is neither a hub id such as Qwen/Qwen2.5-0.5B-Instruct nor a directory with a config.json "
+                "and weights in safetensors."
+            )
+            % {"source": source},
             field="source",
         )
     below = directory.is_relative_to(settings.VAR_DIR)

@@ -50,9 +50,11 @@ def start_round(
         require(user, project, Membership.Role.ADMIN)
     policy = _checked_policy(project, policy or project.policy)
     if not 1 <= prompts <= MAX_PROMPTS:
-        raise UserError(f"A round takes from 1 to {MAX_PROMPTS} prompts.", field="prompts")
+        raise UserError(
+            _("A round takes from 1 to %(max_prompts)s prompts.") % {"max_prompts": MAX_PROMPTS}, field="prompts"
+        )
     if not 2 <= responses_per_prompt <= 9:
-        raise UserError("A round takes from 2 to 9 responses per prompt.", field="responses_per_prompt")
+        raise UserError(_("A round takes from 2 to 9 responses per prompt."), field="responses_per_prompt")
     if rankings and responses_per_prompt < FEWEST_RANKED:
         raise UserError(
             _("A ranking is of at least %(count)d responses.") % {"count": FEWEST_RANKED}, field="responses_per_prompt"
@@ -109,11 +111,14 @@ def open_round(opened: Round) -> int:
 
 def _checked_policy(project: Project, policy: ModelVersion | None) -> ModelVersion:
     if policy is None:
-        raise UserError("A round needs a policy: add or train one first.", field="policy")
+        raise UserError(_("A round needs a policy: add or train one first."), field="policy")
     if policy.project_id != project.pk:
-        raise UserError(f"The model {policy.name} belongs to another project.", field="policy")
+        raise UserError(_("The model %(name)s belongs to another project.") % {"name": policy.name}, field="policy")
     if policy.kind != ModelVersion.Kind.POLICY:
-        raise UserError(f"The model {policy.name} scores responses; only a policy can write them.", field="policy")
+        raise UserError(
+            _("The model %(name)s scores responses; only a policy can write them.") % {"name": policy.name},
+            field="policy",
+        )
     model_path(policy)
     return policy
 
@@ -122,7 +127,7 @@ def _draw_prompts(project: Project, wanted: int, number: int) -> list[Prompt]:
     """Prompts of the pool without replacement, reproducible from the project and the round's number."""
     pool = list(project.prompts.filter(in_pool=True).order_by("id").values_list("pk", flat=True))
     if not pool:
-        raise UserError("There are no prompts yet: import some.", field="prompts")
+        raise UserError(_("There are no prompts yet: import some."), field="prompts")
     drawn = random.Random(f"{project.pk}/{number}").sample(pool, min(wanted, len(pool)))
     found = Prompt.objects.in_bulk(drawn)
     return [found[pk] for pk in drawn]
@@ -146,7 +151,7 @@ def _read_answers(opened: Round) -> list[tuple[list[dict], list[str]]]:
             prompt = parse_record(row, "prompts", path, line)
             answers.append((prompt.messages, _texts(row, path, line)))
     except RecordError as error:
-        raise UserError(f"The answers of this round cannot be read. {error}") from error
+        raise UserError(_("The answers of this round cannot be read. %(error)s") % {"error": error}) from error
     return answers
 
 

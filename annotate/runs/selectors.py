@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext as _
 
 from annotate.models import ModelVersion, Project, Round, Run, RunEvent
 
@@ -14,6 +16,12 @@ RECENT_EVENTS = 60  # from which the present speed is taken
 MESSAGES_SHOWN = 20
 
 State = Run.State
+
+# What a run's recipe says it is doing (training/), as the catalogues know it.
+PHASES = [
+    gettext_noop("Training"), gettext_noop("Sampling"), gettext_noop("Scoring"), gettext_noop("Sampling and scoring"),
+    gettext_noop("Updating"), gettext_noop("Judging"), gettext_noop("Reference log-probabilities"),
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -67,8 +75,10 @@ def run_view(run: Run, after: int = 0) -> RunView:
         series={name: _downsampled(points) for name, points in _series(curves).items()},
         restarted=after > 0 and any(event.kind == "start" for event in curves),
         samples=samples.data.get("rows", []) if samples else [],
-        messages=[{"level": event.data.get("level", "info"), "text": event.data.get("text", "")}
-                  for event in reversed(messages)],
+        messages=[
+            {"level": event.data.get("level", "info"), "text": event.data.get("text", "")}
+            for event in reversed(messages)
+        ],
         metrics=end.data.get("metrics") or {} if end else {},
         error=run.error,
         log_tail=run.log_tail,
@@ -98,12 +108,13 @@ def rounds_of(project: Project) -> QuerySet[Round]:
 def state_in_words(run: Run) -> str:
     """The state as a short phrase for people."""
     if run.state == State.QUEUED:
-        return "Waiting to go on" if run.attempt or run.step else "Waiting for a worker"
+        return _("Waiting to go on") if run.attempt or run.step else _("Waiting for a worker")
     if run.state == State.RUNNING:
         if run.cancel_requested:
-            return "Stopping"
-        return run.phase.capitalize() or ("Training" if run.step else "Starting")
-    return {State.SUCCEEDED: "Done", State.FAILED: "Failed", State.CANCELLED: "Cancelled"}[State(run.state)]
+            return _("Stopping")
+        phase = run.phase.capitalize()
+        return gettext(phase) if phase else _("Training") if run.step else _("Starting")
+    return {State.SUCCEEDED: _("Done"), State.FAILED: _("Failed"), State.CANCELLED: _("Cancelled")}[State(run.state)]
 
 
 def _percent(run: Run) -> float:

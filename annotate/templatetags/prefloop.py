@@ -1,15 +1,14 @@
 """Small template helpers: icons, rendered Markdown, chat turns, and durations in words."""
 
-import json
-
 from django import template
 from django.templatetags.static import static
 from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from annotate.runs import selectors
 from annotate.runs.recipes import RECIPES
-from annotate.web import rendering
+from annotate.web import numbers, rendering
 
 register = template.Library()
 
@@ -45,35 +44,13 @@ def recipe_title(name: str) -> str:
 
 
 @register.filter
-def duration(seconds) -> str:
-    """Seconds as a person says them: "40 s", "3 min 20 s", "2 h 5 min"."""
-    if seconds is None:
-        return ""
-    seconds = max(0, round(seconds))
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes, seconds = divmod(seconds, 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds} s" if seconds and minutes < 10 else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+def translated(text: str) -> str:
+    """A text that was kept in English, marked with gettext_noop where it was written."""
+    return gettext(text) if text else ""
 
 
-@register.filter
-def figure(value) -> str:
-    """A number for a table: four significant digits, thousands set apart, never 1e-05 where 0.00001 is readable.
-
-    Of lists (sources of reward) the JSON that the API takes.
-    """
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    if value != 0 and abs(value) < 1e-3:
-        return f"{value:.2e}"
-    return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+register.filter(numbers.duration)
+register.filter(numbers.figure)
 
 
 FACTS = {

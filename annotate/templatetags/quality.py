@@ -1,6 +1,9 @@
 """How the figures of the quality page are written: percentages, coefficients and their intervals."""
 
 from django import template
+from django.utils.translation import gettext as _
+
+from annotate.web.numbers import localized
 
 register = template.Library()
 
@@ -15,16 +18,16 @@ def percentage(share: float) -> str:
 def coefficient(value: float) -> str:
     """Two decimals and a real minus sign, never "−0.00"."""
     text = f"{value:.2f}"
-    return "0.00" if float(text) == 0 else text.replace("-", "−")
+    return localized("0.00" if float(text) == 0 else text.replace("-", "−"))
 
 
 @register.filter
 def percentage_interval(bounds: tuple[float, float]) -> str:
     low, high = bounds
-    return f"{round(100 * low)} to {percentage(high)}"
+    return _("%(low)s to %(high)s") % {"low": round(100 * low), "high": percentage(high)}
 
 
 @register.filter
 def coefficient_interval(bounds: tuple[float, float]) -> str:
     low, high = bounds
-    return f"{coefficient(low)} to {coefficient(high)}"
+    return _("%(low)s to %(high)s") % {"low": coefficient(low), "high": coefficient(high)}

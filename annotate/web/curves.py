@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Curve:
 
     @property
     def labels(self) -> str:
-        return json.dumps(self.series)
+        return json.dumps({name: str(legend) for name, legend in self.series.items()})
 
 
-def _with_heldout(name: str, legend: str) -> dict[str, str]:
-    return {name: legend, f"{name}_heldout": f"{legend}, held out"}
+def _with_heldout(name: str, legend: str, heldout: str) -> dict[str, str]:
+    return {name: legend, f"{name}_heldout": heldout}
 
 
 def main(rewards: list[str], judges: list[str]) -> list[Curve]:
@@ -40,24 +40,28 @@ def main(rewards: list[str], judges: list[str]) -> list[Curve]:
 
 
 MAIN = [
-    Curve("Loss", "nats", "Lower is better.", _with_heldout("loss", "loss")),
-    Curve("Accuracy", "share", "How often the chosen response comes out ahead. 0.5 is guessing.",
-          _with_heldout("accuracy", "accuracy")),
-    Curve("Reward", "reward", "Mean score of the answers by the reward model.", _with_heldout("reward", "reward")),
-    Curve("KL to the start", "nats", "How far the policy has moved from where it started.", {"kl": "KL"}),
-    Curve("Length", "tokens", "Mean length of an answer.", {"length": "length"}),
-    Curve("Margin", "reward", "By how much the chosen response is ahead.", _with_heldout("margin", "margin")),
-    Curve("Log-probability", "nats", "How likely the policy finds the chosen and the rejected responses.",
-          {"logp_chosen": "chosen", "logp_rejected": "rejected"}),
-    Curve("Entropy", "nats", "How undecided the policy is at a token. A fall to zero means that it repeats itself.",
-          {"entropy": "entropy"}),
+    Curve(_("Loss"), _("nats"), _("Lower is better."), _with_heldout("loss", _("loss"), _("loss, held out"))),
+    Curve(_("Accuracy"), _("share"), _("How often the chosen response comes out ahead. 0.5 is guessing."),
+          _with_heldout("accuracy", _("accuracy"), _("accuracy, held out"))),
+    Curve(_("Reward"), _("reward"), _("Mean score of the answers by the reward model."),
+          _with_heldout("reward", _("reward"), _("reward, held out"))),
+    Curve(_("KL to the start"), _("nats"), _("How far the policy has moved from where it started."), {"kl": "KL"}),
+    Curve(_("Length"), _("tokens"), _("Mean length of an answer."), {"length": _("length")}),
+    Curve(_("Margin"), _("reward"), _("By how much the chosen response is ahead."),
+          _with_heldout("margin", _("margin"), _("margin, held out"))),
+    Curve(_("Log-probability"), _("nats"), _("How likely the policy finds the chosen and the rejected responses."),
+          {"logp_chosen": _("chosen"), "logp_rejected": _("rejected")}),
+    Curve(_("Entropy"), _("nats"),
+          _("How undecided the policy is at a token. A fall to zero means that it repeats itself."),
+          {"entropy": _("entropy")}),
 ]  # fmt: skip
 MORE = [
-    Curve("Learning rate", "rate", "As the schedule sets it.", {"learning_rate": "learning rate"}),
-    Curve("Gradient norm", "norm", "Before it is clipped. Jumps mean trouble.", {"grad_norm": "gradient norm"}),
-    Curve("Speed", "tokens/s", "Tokens computed a second.", {"tokens_per_second": "speed"}),
-    Curve("Clipped", "share", "Tokens whose update hit the clip range.", {"clip_fraction": "clipped"}),
-    Curve("Value loss", "loss", "Error of the value model.", {"value_loss": "value loss"}),
-    Curve("Explained variance", "share", "How much of the return the value model foresees. 1 is all of it.",
-          {"explained_variance": "explained variance"}),
+    Curve(_("Learning rate"), _("rate"), _("As the schedule sets it."), {"learning_rate": _("learning rate")}),
+    Curve(_("Gradient norm"), _("norm"), _("Before it is clipped. Jumps mean trouble."),
+          {"grad_norm": _("gradient norm")}),
+    Curve(_("Speed"), _("tokens/s"), _("Tokens computed a second."), {"tokens_per_second": _("speed")}),
+    Curve(_("Clipped"), _("share"), _("Tokens whose update hit the clip range."), {"clip_fraction": _("clipped")}),
+    Curve(_("Value loss"), _("loss"), _("Error of the value model."), {"value_loss": _("value loss")}),
+    Curve(_("Explained variance"), _("share"), _("How much of the return the value model foresees. 1 is all of it."),
+          {"explained_variance": _("explained variance")}),
 ]  # fmt: skip

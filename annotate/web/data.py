@@ -17,19 +17,19 @@ from annotate.web.forms import add_user_error
 
 # What a file holds, as a person says it -> (kind, format) as the importers name it.
 CHOICES = {
-    "prompts": ("Prompts to answer", "prompts", "native"),
-    "comparisons": ("Comparisons: responses to be judged in pairs", "comparisons", "native"),
+    "prompts": (_("Prompts to answer"), "prompts", "native"),
+    "comparisons": (_("Comparisons: responses to be judged in pairs"), "comparisons", "native"),
     "rankings": (_("Rankings: 4 to 9 responses to be ranked at once"), "comparisons", "native"),
-    "preferences": ("Preferences: pairs with a winner", "preferences", "native"),
-    "demonstrations": ("Demonstrations: prompts with ideal answers", "demonstrations", "native"),
-    "hh": ("HH-RLHF: chosen and rejected dialogues", "preferences", "hh"),
-    "ukp": ("UKP convincingness votes", "comparisons", "ukp"),
+    "preferences": (_("Preferences: pairs with a winner"), "preferences", "native"),
+    "demonstrations": (_("Demonstrations: prompts with ideal answers"), "demonstrations", "native"),
+    "hh": (_("HH-RLHF: chosen and rejected dialogues"), "preferences", "hh"),
+    "ukp": (_("UKP convincingness votes"), "comparisons", "ukp"),
 }
 EXAMPLES = [
-    ("Prompts", "Policies train on them and answer them in new rounds.", '{"prompt": "How do tides work?"}'),
+    (_("Prompts"), _("Policies train on them and answer them in new rounds."), '{"prompt": "How do tides work?"}'),
     (
-        "Comparisons",
-        "Two or more responses to one prompt; every pair goes to the annotators. “model” is never shown to them.",
+        _("Comparisons"),
+        _("Two or more responses to one prompt; every pair goes to the annotators. “model” is never shown to them."),
         '{"prompt": "How do tides work?", "responses": [{"text": "The Moon…", "model": "base"}, {"text": "Wind…"}]}',
     ),
     (
@@ -38,31 +38,40 @@ EXAMPLES = [
         '{"prompt": "What is 6 times 7?", "answer": "42"}',
     ),
     (
-        "Preferences",
-        "Pairs that were judged elsewhere; “strength” is better, slightly_better or tie.",
+        _("Preferences"),
+        _("Pairs that were judged elsewhere; “strength” is better, slightly_better or tie."),
         '{"prompt": "How do tides work?", "chosen": "The Moon…", "rejected": "Wind…", "strength": "better"}',
     ),
     (
-        "Demonstrations",
-        "An ideal answer, for fine-tuning.",
+        _("Demonstrations"),
+        _("An ideal answer, for fine-tuning."),
         '{"prompt": "How do tides work?", "completion": "The Moon pulls on the water…"}',
     ),
     (
-        "Chats",
-        "Wherever a prompt stands, a chat may stand.",
+        _("Chats"),
+        _("Wherever a prompt stands, a chat may stand."),
         '{"prompt": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "Hello!"}, '
         '{"role": "user", "content": "How do tides work?"}]}',
     ),
 ]
+
+# The counts of an import's report.
+REPORTED = {
+    "rows": _("Rows"), "prompts": _("Prompts"), "responses": _("Responses"), "comparisons": _("Comparisons"),
+    "judgments": _("Judgments"), "demonstrations": _("Demonstrations"), "annotators": _("Annotators"),
+    "duplicates": _("Duplicates"), "contradictions": _("Contradictions"), "skipped": _("Skipped"),
+}  # fmt: skip
 
 
 class UploadForm(forms.Form):
     what = forms.ChoiceField(
         choices=[(name, title) for name, (title, *_) in CHOICES.items()],
         widget=forms.RadioSelect,
-        label="What is in it",
+        label=_("What is in it"),
     )
-    file = forms.FileField(help_text="JSON lines (.jsonl, also as .jsonl.gz) or Parquet (.parquet).")
+    file = forms.FileField(
+        label=_("File"), help_text=_("JSON lines (.jsonl, also as .jsonl.gz) or Parquet (.parquet).")
+    )
 
 
 @project_view(ADMIN)
@@ -74,7 +83,9 @@ def upload(request: HttpRequest, project: Project) -> HttpResponse:
             context = _import(request, project, form)
             form = UploadForm()
         except UserError as error:
-            add_user_error(form, UserError(f"{error.message} Nothing was changed.", field="file"))
+            add_user_error(
+                form, UserError(_("%(message)s Nothing was changed.") % {"message": error.message}, field="file")
+            )
     status = 422 if form.is_bound and form.errors else 200
     formats = [{"title": title, "text": text, "line": line} for title, text, line in EXAMPLES]
     return page(
@@ -96,27 +107,24 @@ def _import(request: HttpRequest, project: Project, form: UploadForm) -> dict:
 def _report(report) -> list[tuple[str, int]]:
     """The counts of an import by name, zeros left out."""
     counts = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
-    new = [
-        (name.replace("_", " ").capitalize(), count)
-        for name, count in counts.items()
-        if isinstance(count, int) and count
-    ]
-    return new + [(f"Left out: {reason}", count) for reason, count in report.skipped_because.items()]
+    new = [(REPORTED[name], count) for name, count in counts.items() if name in REPORTED and count]
+    why = report.skipped_because.items()
+    return new + [(_("Left out: %(reason)s") % {"reason": reason}, count) for reason, count in why]
 
 
 def _links(project: Project, kind: str) -> list[dict]:
-    targets = {"prompts": [("New round", "round_new")], "comparisons": [("Compare", "label")]}
-    links = targets.get(kind, [("Start a run", "runs")])
+    targets = {"prompts": [(_("New round"), "round_new")], "comparisons": [(_("Compare"), "label")]}
+    links = targets.get(kind, [(_("Start a run"), "runs")])
     return [{"title": title, "url": reverse(name, args=[project.slug])} for title, name in links]
 
 
 def _counts(project: Project) -> list[tuple[str, int]]:
     return [
-        ("Prompts for policies", Prompt.objects.filter(project=project, in_pool=True).count()),
-        ("Comparisons", Comparison.objects.filter(project=project).count()),
-        ("Judgments", Judgment.objects.filter(comparison__project=project).count()),
+        (_("Prompts for policies"), Prompt.objects.filter(project=project, in_pool=True).count()),
+        (_("Comparisons"), Comparison.objects.filter(project=project).count()),
+        (_("Judgments"), Judgment.objects.filter(comparison__project=project).count()),
         (
-            "Demonstrations",
+            _("Demonstrations"),
             Demonstration.objects.filter(prompt__project=project, state=Demonstration.State.ACCEPTED).count(),
         ),
     ]

@@ -14,21 +14,24 @@ from annotate.errors import UserError
 from annotate.models import Dataset, Project
 from annotate.web.common import RESEARCHER, page, project_view
 from annotate.web.forms import add_user_error
+from annotate.web.numbers import figure
 
 DATASETS_A_PAGE = 25
 FORMATS = {"jsonl", "parquet"}
 
 
 class SnapshotForm(forms.Form):
-    kind = forms.ChoiceField(choices=Dataset.Kind.choices, help_text="Preferences are what training reads.")
+    kind = forms.ChoiceField(
+        choices=Dataset.Kind.choices, label=_("Kind"), help_text=_("Preferences are what training reads.")
+    )
     votes = forms.ChoiceField(
         choices=[
             ("majority", _("One row per pair: the majority")),
             ("all", _("One row per judgment")),
             ("adjudicated", _("One row per pair: adjudicated verdicts, else the majority")),
         ],
-        label="Several judgments of a pair",
-        help_text="For preferences only. Ties make no row and are counted.",
+        label=_("Several judgments of a pair"),
+        help_text=_("For preferences only. Ties make no row and are counted."),
     )
     ties = forms.BooleanField(
         required=False, label=_("Keep ties"), help_text=_("As preferences of strength “tie”, for losses that use them.")
@@ -36,7 +39,7 @@ class SnapshotForm(forms.Form):
     edited = forms.BooleanField(
         required=False, label=_("Improved answers"), help_text=_("For demonstrations: what people wrote while judging.")
     )
-    note = forms.CharField(max_length=200, required=False, help_text="What it is for.")
+    note = forms.CharField(max_length=200, required=False, label=_("Note"), help_text=_("What it is for."))
 
 
 @project_view(RESEARCHER)
@@ -48,7 +51,11 @@ def index(request: HttpRequest, project: Project) -> HttpResponse:
         except UserError as error:
             add_user_error(form, error)
         else:
-            messages.success(request, f"{dataset.kind.capitalize()} {dataset.number} holds {dataset.rows:,} rows.")
+            messages.success(
+                request,
+                _("%(kind)s %(number)s holds %(rows)s rows.")
+                % {"kind": dataset.get_kind_display(), "number": dataset.number, "rows": figure(dataset.rows)},
+            )
             return redirect("datasets", project.slug)
     datasets = Paginator(project.datasets.select_related("created_by").order_by("-id"), DATASETS_A_PAGE)
     return page(request, "datasets/index.html", project, form=form, datasets=datasets.get_page(request.GET.get("page")))

@@ -35,7 +35,9 @@ def changes(request: HttpRequest, project: Project, number: int) -> HttpResponse
 
 
 class GuidelinesForm(forms.Form):
-    text = forms.CharField(label="Text", widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "true"}), strip=False)
+    text = forms.CharField(
+        label=_("Text"), widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "true"}), strip=False
+    )
     minor = forms.BooleanField(
         required=False,
         label=_("Only a correction, such as a typo"),
@@ -59,9 +61,12 @@ def edit(request: HttpRequest, project: Project) -> HttpResponse:
             add_user_error(form, error)
         else:
             if newest and version.pk == newest.pk:
-                messages.info(request, f"The text is the same, so this is still version {version.number}.")
+                messages.info(
+                    request,
+                    _("The text is the same, so this is still version %(number)s.") % {"number": version.number},
+                )
             else:
-                messages.success(request, f"Saved as version {version.number}.")
+                messages.success(request, _("Saved as version %(number)s.") % {"number": version.number})
             return redirect("guidelines", project.slug)
     next_number = newest.number + 1 if newest else 1
     context = {"form": form, "preview": preview, "changes": changed, "next_number": next_number}

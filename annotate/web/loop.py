@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from annotate.models import Judgment, ModelVersion, Project, Slot
 from annotate.models.judgment import DECIDED
+from annotate.web.numbers import figure, localized
 
 # Below this a reward model learns little more than the length of a response.
 ENOUGH_JUDGMENTS = 20
@@ -63,7 +64,7 @@ def loop_of(project: Project, *, manages: bool) -> Loop:
         Step(
             "data",
             _("Judgments"),
-            ngettext("%(count)s judgment", "%(count)s judgments", judgments) % {"count": f"{judgments:,}"},
+            ngettext("%(count)s judgment", "%(count)s judgments", judgments) % {"count": figure(judgments)},
             [_slots_line(slots)],
             [link(_("Compare"), "label"), link(_("Datasets"), "datasets")]
             + ([link(_("Upload"), "data")] if manages else []),
@@ -93,20 +94,20 @@ def loop_of(project: Project, *, manages: bool) -> Loop:
 def _model_step(name: str, title: str, model: ModelVersion | None, link) -> Step:
     if model is None:
         return Step(name, title, _("None yet"), [], [link(_("Models"), "models")])
-    lines = [f"{label} {value:.3g}" for label, value in headline(model.metrics)]
+    lines = [f"{label} {localized(f'{value:.3g}')}" for label, value in headline(model.metrics)]
     return Step(name, title, model.name, lines, [link(_("Models"), "models")])
 
 
 def _slots_line(slots: dict) -> str:
     if not slots["wanted"]:
         return _("No comparisons to judge yet")
-    return _("%(done)s of %(wanted)s asked for") % {name: f"{count:,}" for name, count in slots.items()}
+    return _("%(done)s of %(wanted)s asked for") % {name: figure(count) for name, count in slots.items()}
 
 
 def _round_line(newest_round, prompts: int) -> str:
     if newest_round is None:
         waiting = ngettext("%(count)s prompt waits for answers", "%(count)s prompts wait for answers", prompts)
-        return waiting % {"count": f"{prompts:,}"} if prompts else _("No prompts uploaded yet")
+        return waiting % {"count": figure(prompts)} if prompts else _("No prompts uploaded yet")
     by = _("Answers by %(name)s") if newest_round.opened_at else _("Answers by %(name)s, being written")
     return by % {"name": newest_round.policy.name}
 
@@ -121,7 +122,7 @@ def _next(project, judgments, open_slots, prompts, newest_round, running, link) 
             _("%(run)s is under way.") if running.state == "running" else _("%(run)s waits for a worker.")
         ) % {"run": running}
     if judgments < ENOUGH_JUDGMENTS and open_slots:
-        why = _("%(count)s judgments are still asked for.") % {"count": f"{open_slots:,}"}
+        why = _("%(count)s judgments are still asked for.") % {"count": figure(open_slots)}
         return "data", link(_("Compare"), "label"), why
     if not judgments and not open_slots:
         if prompts and policy:
@@ -131,7 +132,7 @@ def _next(project, judgments, open_slots, prompts, newest_round, running, link) 
             "Upload comparisons or preferences, or prompts for a first round."
         )
     if reward is None:
-        why = _("%(count)s judgments are enough for a first reward model.") % {"count": f"{judgments:,}"}
+        why = _("%(count)s judgments are enough for a first reward model.") % {"count": figure(judgments)}
         return "reward", link(_("Train reward model"), "run_new", "reward"), why
     if trained_policy is None or trained_policy.pk < reward.pk:
         return "policy", link(_("Train policy"), "runs"), _("The reward model is newer than the policy.")
@@ -141,7 +142,7 @@ def _next(project, judgments, open_slots, prompts, newest_round, running, link) 
         )
     if open_slots:
         return "data", link(_("Compare"), "label"), (
-            _("%(count)s judgments of the newest round are still asked for.") % {"count": f"{open_slots:,}"}
+            _("%(count)s judgments of the newest round are still asked for.") % {"count": figure(open_slots)}
         )
     return "reward", link(_("Train reward model"), "run_new", "reward"), _("The newest round is judged: learn from it.")
 

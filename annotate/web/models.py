@@ -5,6 +5,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from annotate.errors import UserError
@@ -16,11 +17,12 @@ from annotate.web.loop import headline
 
 
 class ModelForm(forms.Form):
-    name = forms.CharField(max_length=120)
-    kind = forms.ChoiceField(choices=ModelVersion.Kind.choices)
+    name = forms.CharField(max_length=120, label=_("Name"))
+    kind = forms.ChoiceField(choices=ModelVersion.Kind.choices, label=_("Kind"))
     source = forms.CharField(
         max_length=500,
-        help_text="A hub id such as Qwen/Qwen2.5-0.5B-Instruct, or a directory on the server.",
+        label=_("Source"),
+        help_text=_("A hub id such as Qwen/Qwen2.5-0.5B-Instruct, or a directory on the server."),
     )
 
 
@@ -35,7 +37,7 @@ def index(request: HttpRequest, project: Project) -> HttpResponse:
         except UserError as error:
             add_user_error(form, error)
         else:
-            messages.success(request, f"{model.name} is in the registry.")
+            messages.success(request, _("%(name)s is in the registry.") % {"name": model.name})
             return redirect("models", project.slug)
     return page(request, "models/index.html", project, groups=_groups(project), form=form, may_start=may_add)
 
@@ -45,7 +47,9 @@ def index(request: HttpRequest, project: Project) -> HttpResponse:
 def promote(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     model = get_object_or_404(project.models, pk=pk)
     registry.promote(model, request.user)
-    messages.success(request, f"{model.name} is promoted: the next training and the next round start from it.")
+    messages.success(
+        request, _("%(name)s is promoted: the next training and the next round start from it.") % {"name": model.name}
+    )
     return redirect("models", project.slug)
 
 
@@ -59,12 +63,13 @@ def _groups(project: Project) -> list[dict]:
         model.dataset = model.run.dataset if model.run else None
     kinds = [
         (
-            ModelVersion.Kind.POLICY, "Policies", "What answers prompts, newest first", "No policy yet",
-            "Add a model from elsewhere below, or fine-tune one.", "Fine-tune", reverse("runs", args=[project.slug]),
+            ModelVersion.Kind.POLICY, _("Policies"), _("What answers prompts, newest first"), _("No policy yet"),
+            _("Add a model from elsewhere below, or fine-tune one."), _("Fine-tune"),
+            reverse("runs", args=[project.slug]),
         ),
         (
-            ModelVersion.Kind.REWARD, "Reward models", "What scores responses as people would, newest first",
-            "No reward model yet", "Train one as soon as there are judgments.", "Train a reward model",
+            ModelVersion.Kind.REWARD, _("Reward models"), _("What scores responses as people would, newest first"),
+            _("No reward model yet"), _("Train one as soon as there are judgments."), _("Train a reward model"),
             reverse("run_new", args=[project.slug, "reward"]),
         ),
     ]  # fmt: skip

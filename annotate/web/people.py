@@ -7,7 +7,7 @@ from django.contrib import messages
 from django.db.models import Count, Max, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 
 from annotate.errors import UserError
 from annotate.labeling.admission import lift_pause, pause, qualify
@@ -20,12 +20,14 @@ from annotate.web.forms import add_user_error
 
 
 class PersonForm(forms.Form):
-    username = forms.CharField(max_length=150, label="User name", widget=forms.TextInput(attrs={"autocomplete": "off"}))
-    role = forms.ChoiceField(choices=Membership.Role.choices)
+    username = forms.CharField(
+        max_length=150, label=_("User name"), widget=forms.TextInput(attrs={"autocomplete": "off"})
+    )
+    role = forms.ChoiceField(choices=Membership.Role.choices, label=_("Role"))
     is_new = forms.BooleanField(
         required=False,
-        label="Make a new account",
-        help_text="With a password that is shown once, for you to hand over.",
+        label=_("Make a new account"),
+        help_text=_("With a password that is shown once, for you to hand over."),
     )
 
 
@@ -72,7 +74,9 @@ def _add(request: HttpRequest, project: Project, form: PersonForm) -> dict:
     name, role = form.cleaned_data["username"], form.cleaned_data["role"]
     if not form.cleaned_data["is_new"]:
         add_member(project, name, role, user=request.user)
-        messages.success(request, f"{name} is now {role} here.")
+        messages.success(
+            request, _("%(name)s is now %(role)s here.") % {"name": name, "role": Membership.Role(role).label}
+        )
         return {}
     password = secrets.token_urlsafe(9)
     create_account(project, name, password, role, user=request.user)
@@ -85,12 +89,14 @@ def _change(request: HttpRequest, project: Project) -> None:
         do(request, project, get_object_or_404(User, username=name))
     elif request.POST.get("do") == "remove":
         remove_member(project, get_object_or_404(User, username=name), user=request.user)
-        messages.success(request, f"{name} no longer belongs to this project.")
+        messages.success(request, _("%(name)s no longer belongs to this project.") % {"name": name})
     else:
         add_member(project, name, role, user=request.user)
         if project.writing:
             set_reviewer(project, name, "reviews" in request.POST, user=request.user)
-        messages.success(request, f"{name} is now {role} here.")
+        messages.success(
+            request, _("%(name)s is now %(role)s here.") % {"name": name, "role": Membership.Role(role).label}
+        )
 
 
 def _pause(request: HttpRequest, project: Project, person: User) -> None:

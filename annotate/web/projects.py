@@ -61,19 +61,20 @@ def overview(request: HttpRequest, project: Project) -> HttpResponse:
 class ProjectForm(forms.Form):
     title = _("The project")
 
-    name = forms.CharField(max_length=120)
+    name = forms.CharField(max_length=120, label=_("Name"))
     description = forms.CharField(
+        label=_("Description"),
         required=False,
         widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="What the annotators see on their start page.",
+        help_text=_("What the annotators see on their start page."),
     )
     judgments_wanted = forms.IntegerField(
-        initial=1, min_value=1, max_value=50, label="Judgments per comparison",
-        help_text="How many different people judge each comparison. It holds for comparisons added from now on.",
+        initial=1, min_value=1, max_value=50, label=_("Judgments per comparison"),
+        help_text=_("How many different people judge each comparison. It holds for comparisons added from now on."),
     )  # fmt: skip
     lease_minutes = forms.IntegerField(
-        initial=30, min_value=1, max_value=1440, label="Minutes reserved",
-        help_text="A pair that somebody has open stays theirs for this long after they were last seen.",
+        initial=30, min_value=1, max_value=1440, label=_("Minutes reserved"),
+        help_text=_("A pair that somebody has open stays theirs for this long after they were last seen."),
     )  # fmt: skip
 
 
@@ -149,8 +150,8 @@ class SettingsForm(TrustForm, WorkForm, JudgingForm, ProjectForm):
 
     archived = forms.BooleanField(
         required=False,
-        label="Archived",
-        help_text="Nothing is handed out for judging any more; everything stays readable.",
+        label=_("Archived"),
+        help_text=_("Nothing is handed out for judging any more; everything stays readable."),
     )
 
     def sections(self) -> list[tuple[str, list]]:
@@ -177,7 +178,9 @@ def new(request: HttpRequest) -> HttpResponse:
         except UserError as error:
             add_user_error(form, error)
         else:
-            messages.success(request, f"{project.name} is made. It starts with the standard guidelines.")
+            messages.success(
+                request, _("%(name)s is made. It starts with the standard guidelines.") % {"name": project.name}
+            )
             return redirect("project", project.slug)
     lead = "It starts with guidelines for helpful, truthful and harmless responses, which you can edit."
     context = {"form": form, "heading": "New project", "lead": lead, "action": "Make the project"}
@@ -195,6 +198,6 @@ def settings(request: HttpRequest, project: Project) -> HttpResponse:
         except UserError as error:
             add_user_error(form, error)
         else:
-            messages.success(request, "The settings are saved.")
+            messages.success(request, _("The settings are saved."))
             return redirect("settings", project.slug)
-    return page(request, "projects/form.html", project, form=form, heading="Settings", action="Save")
+    return page(request, "projects/form.html", project, form=form, heading=_("Settings"), action=_("Save"))

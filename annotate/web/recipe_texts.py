@@ -21,8 +21,8 @@ CHOSEN_MAY_FALL = _(
     "and the accuracy; if the chosen one falls far while samples get worse, raise beta or train less."
 )
 REWARD_IS_NOT_ALL = _(
-    "A rising reward is not yet a better policy: watch the KL divergence and read the samples. A fast growing KL "
-    "with strange answers means that the policy exploits the reward model."
+    "A rising reward is not yet a better policy: watch the KL divergence and read the samples. A fast growing KL with "
+    "strange answers means that the policy exploits the reward model."
 )
 POLICY_LABELS = (
     ("steps", _("Rounds of sampling and updating")),
@@ -34,37 +34,52 @@ POLICY_LABELS = (
 TEXTS = {
     "sft": RecipeText(
         (
-            "The model reads prompts with ideal answers and learns to write such answers itself. It is the usual first "
-            "step: everything later starts from this policy and is compared with it.",
-            "It takes the project’s demonstrations, or the chosen responses of its preferences.",
+            _(
+                "The model reads prompts with ideal answers and learns to write such answers itself. It is the usual "
+                "first step: everything later starts from this policy and is compared with it."
+            ),
+            _("It takes the project’s demonstrations, or the chosen responses of its preferences."),
         ),
         ("epochs",),
     ),
     "reward": RecipeText(
         (
-            "The model learns to give a response a number, so that the response people chose gets a higher one than "
-            "the response they did not choose. The policy is then trained to write what gets high numbers.",
-            "Some comparisons are kept back. The share of them in which the model agrees with the people is its "
-            "held-out accuracy: 50 % is guessing, and people themselves rarely agree on more than 75 %.",
+            _(
+                "The model learns to give a response a number, so that the response people chose gets a higher one "
+                "than the response they did not choose. The policy is then trained to write what gets high numbers."
+            ),
+            _(
+                "Some comparisons are kept back. The share of them in which the model agrees with the people is its "
+                "held-out accuracy: 50 % is guessing, and people themselves rarely agree on more than 75 %."
+            ),
         ),
         ("epochs",),
-        "The accuracy on the training rows goes on rising after the held-out accuracy has stopped: from there on the "
-        "model learns these rows by heart, and more epochs do harm.",
+        _(
+            "The accuracy on the training rows goes on rising after the held-out accuracy has stopped: from there on "
+            "the model learns these rows by heart, and more epochs do harm."
+        ),
     ),
     "rejection": RecipeText(
         (
-            "The policy answers every prompt several times, the reward model scores the answers, and the policy is "
-            "fine-tuned on the best ones. It is the simplest way to use a reward model, and a robust one.",
+            _(
+                "The policy answers every prompt several times, the reward model scores the answers, and the policy is "
+                "fine-tuned on the best ones. It is the simplest way to use a reward model, and a robust one."
+            ),
         ),
         ("samples", "keep"),
         labels=POLICY_LABELS,
     ),
     "ppo": RecipeText(
         (
-            "The policy answers prompts, the reward model scores each answer, and the policy is moved a little towards "
-            "what scored better than expected; then again with new answers. A second model learns what to expect.",
-            "A policy may find answers that the reward model likes and people do not. The KL penalty keeps it near the "
-            "policy it started from: raise it when the answers get strange while the reward goes on rising.",
+            _(
+                "The policy answers prompts, the reward model scores each answer, and the policy is moved a little "
+                "towards what scored better than expected; then again with new answers. A second model learns what to "
+                "expect."
+            ),
+            _(
+                "A policy may find answers that the reward model likes and people do not. The KL penalty keeps it near "
+                "the policy it started from: raise it when the answers get strange while the reward goes on rising."
+            ),
         ),
         ("steps", "beta"),
         REWARD_IS_NOT_ALL,
@@ -141,10 +156,14 @@ TEXTS = {
     ),
     "dpo": RecipeText(
         (
-            "The policy learns from the comparisons directly, without a reward model: it is moved to make the chosen "
-            "response more likely than the rejected one, measured against the policy it started from.",
-            "Beta says how dear it is to leave that policy: small values learn more from the comparisons, large values "
-            "stay closer to the start.",
+            _(
+                "The policy learns from the comparisons directly, without a reward model: it is moved to make the "
+                "chosen response more likely than the rejected one, measured against the policy it started from."
+            ),
+            _(
+                "Beta says how dear it is to leave that policy: small values learn more from the comparisons, large "
+                "values stay closer to the start."
+            ),
         ),
         ("epochs", "beta"),
         CHOSEN_MAY_FALL,
@@ -165,7 +184,7 @@ TEXTS = {
         CHOSEN_MAY_FALL,
         (*POLICY_LABELS, ("rounds", _("Rounds of answering and learning"))),
     ),
-    "generate": RecipeText(("The policy answers the prompts of a round, each several times.",)),
+    "generate": RecipeText((_("The policy answers the prompts of a round, each several times."),)),
 }
 
 

@@ -14,6 +14,7 @@ from annotate.runs import selectors
 from annotate.runs.rounds import start_round
 from annotate.web.common import ADMIN, RESEARCHER, page, project_view
 from annotate.web.forms import add_user_error
+from annotate.web.numbers import figure
 from annotate.web.run_form import ModelChoice
 
 
@@ -25,15 +26,19 @@ def index(request: HttpRequest, project: Project) -> HttpResponse:
         wanted=Count("comparisons__slots", distinct=True),
         done=Count("comparisons__slots", distinct=True, filter=used_up),
     )
-    hint = "The first one needs prompts and a policy." if ADMIN in request.roles else "An admin starts the first one."
+    hint = (
+        _("The first one needs prompts and a policy.")
+        if ADMIN in request.roles
+        else _("An admin starts the first one.")
+    )
     return page(request, "rounds/index.html", project, rounds=rounds, hint=hint, may_start=ADMIN in request.roles)
 
 
 class RoundForm(forms.Form):
-    prompts = forms.IntegerField(min_value=1)
+    prompts = forms.IntegerField(min_value=1, label=_("Prompts"))
     responses_per_prompt = forms.IntegerField(
-        initial=2, min_value=2, max_value=9, label="Responses per prompt",
-        help_text="Every two different responses make a pair: 2 make one, 3 make three, 4 make six.",
+        initial=2, min_value=2, max_value=9, label=_("Responses per prompt"),
+        help_text=_("Every two different responses make a pair: 2 make one, 3 make three, 4 make six."),
     )  # fmt: skip
     rankings = forms.BooleanField(
         required=False,
@@ -41,16 +46,22 @@ class RoundForm(forms.Form):
         help_text=_("For 4 to 9 responses per prompt: one ranking instead of all their pairs."),
     )
     temperature = forms.FloatField(
-        initial=1.0, min_value=0, help_text="Higher makes the responses differ more; 1 is the policy as it is."
+        initial=1.0,
+        min_value=0,
+        label=_("Temperature"),
+        help_text=_("Higher makes the responses differ more; 1 is the policy as it is."),
     )
 
     def __init__(self, project: Project, data=None):
         super().__init__(data)
         available = project.prompts.filter(in_pool=True).count()
         self.fields["prompts"].initial = min(100, available)
-        self.fields["prompts"].help_text = f"Drawn from the {available:,} uploaded prompts."
+        self.fields["prompts"].help_text = _("Drawn from the %(count)s uploaded prompts.") % {
+            "count": figure(available)
+        }
         policy = ModelChoice(
             project.models.filter(kind=ModelVersion.Kind.POLICY),
+            label=_("Policy"),
             initial=project.policy_id,
             promoted_pk=project.policy_id,
             empty_label=None,
@@ -76,7 +87,11 @@ def new(request: HttpRequest, project: Project) -> HttpResponse:
         except UserError as error:
             add_user_error(form, error)
         else:
-            messages.success(request, f"Round {opened.number} is queued. Its pairs open when all answers are written.")
+            messages.success(
+                request,
+                _("Round %(number)s is queued. Its pairs open when all answers are written.")
+                % {"number": opened.number},
+            )
             return redirect("run", project.slug, opened.run_id)
     return page(request, "rounds/new.html", project, form=form, missing=_missing(project))
 
@@ -87,7 +102,7 @@ def _missing(project: Project) -> list[dict]:
 
     needs = []
     if not project.models.filter(kind=ModelVersion.Kind.POLICY).exists():
-        needs.append(need("There is no policy to answer prompts.", "Add a model", "models"))
+        needs.append(need(_("There is no policy to answer prompts."), _("Add a model"), "models"))
     if not project.prompts.filter(in_pool=True).exists():
-        needs.append(need("There are no prompts to answer.", "Upload prompts", "data"))
+        needs.append(need(_("There are no prompts to answer."), _("Upload prompts"), "data"))
     return needs

@@ -1,10 +1,13 @@
 """The form that starts a run, built from what the recipe can be told."""
 
 from django import forms
-from django.utils.translation import gettext_lazy as _
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotate.models import Dataset, ModelVersion, Project
 from annotate.runs.recipes import FormField, SiteRecipe, form_fields
+from annotate.web.numbers import figure
 from annotate.web.recipe_texts import text_of
 from annotate.web.reward_form import RewardForms
 
@@ -17,14 +20,19 @@ class ModelChoice(forms.ModelChoiceField):
         super().__init__(*args, **kwargs)
 
     def label_from_instance(self, model: ModelVersion) -> str:
-        kind = " (reward model)" if self.mixed and model.kind == ModelVersion.Kind.REWARD else ""
-        return f"{model.name}{kind}" + (" – promoted" if model.pk == self.promoted_pk else "")
+        promoted, reward = model.pk == self.promoted_pk, self.mixed and model.kind == ModelVersion.Kind.REWARD
+        if promoted and reward:
+            return _("%(name)s (reward model) – promoted") % {"name": model.name}
+        if reward:
+            return _("%(name)s (reward model)") % {"name": model.name}
+        return _("%(name)s – promoted") % {"name": model.name} if promoted else model.name
 
 
 class DatasetChoice(forms.ModelChoiceField):
     def label_from_instance(self, dataset: Dataset) -> str:
-        rows = f"{dataset.rows:,} row{'' if dataset.rows == 1 else 's'}"
-        return f"{dataset.kind.capitalize()} {dataset.number}: {rows}, {dataset.created_at:%d %b %Y}"
+        rows = ngettext("%(count)s row", "%(count)s rows", dataset.rows) % {"count": figure(dataset.rows)}
+        day = date_format(dataset.created_at, _("j M Y"))
+        return f"{dataset.get_kind_display()} {dataset.number}: {rows}, {day}"
 
 
 class RunForm(forms.Form):
@@ -38,13 +46,13 @@ class RunForm(forms.Form):
             self.fields["dataset"] = DatasetChoice(
                 project.datasets.filter(kind__in=recipe.data).order_by("-id"),
                 required=False,
-                label="Data",
-                empty_label=f"The project’s {recipe.data[0]} as of now",
-                help_text="Whatever you choose is frozen, so that the model’s data can be cited and used again.",
+                label=_("Data"),
+                empty_label=_("The project’s %(data)s as of now") % {"data": Dataset.Kind(recipe.data[0]).label},
+                help_text=_("Whatever you choose is frozen, so that the model’s data can be cited and used again."),
             )
         self.fields["base_model"] = ModelChoice(
             project.models.filter(kind__in=recipe.base),
-            label="Start from",
+            label=_("Start from"),
             initial=project.policy_id,
             promoted_pk=project.policy_id,
             mixed=len(recipe.base) > 1,
@@ -64,7 +72,10 @@ class RunForm(forms.Form):
         for setting in self.settings.values():
             self.fields[setting.name] = _field(setting, labels.get(setting.name, setting.label))
         self.fields["title"] = forms.CharField(
-            max_length=120, required=False, help_text="To find it again. Without one it is named after its recipe."
+            max_length=120,
+            required=False,
+            label=_("Title"),
+            help_text=_("To find it again. Without one it is named after its recipe."),
         )
         self._advanced = [key for key in self.settings if key not in text.main]
 

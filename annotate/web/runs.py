@@ -9,6 +9,7 @@ from django.db.models import Max
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
@@ -79,7 +80,7 @@ def _missing(project: Project, offer: SiteRecipe) -> list[dict]:
 
     needs = []
     if not project.models.filter(kind__in=offer.base).exists():
-        needs.append(need("There is no model to start from.", "Add a model", "models"))
+        needs.append(need(_("There is no model to start from."), _("Add a model"), "models"))
     usual = offer.data[0]
     has_rows = {
         Dataset.Kind.PROMPTS: project.prompts.filter(in_pool=True),
@@ -89,7 +90,7 @@ def _missing(project: Project, offer: SiteRecipe) -> list[dict]:
         ),
     }[usual].exists()
     if not has_rows and not project.datasets.filter(kind__in=offer.data, rows__gt=0).exists():
-        needs.append(need(launch.WHAT_IS_MISSING[usual], "Upload data", "data"))
+        needs.append(need(launch.WHAT_IS_MISSING[usual], _("Upload data"), "data"))
     return needs
 
 
@@ -142,7 +143,7 @@ def act(request: HttpRequest, project: Project, pk: int, action: str) -> HttpRes
             launch.resume(run, request.user)
         elif action == "retry":
             run = launch.retry(run, request.user)
-            messages.success(request, "A new run with the same settings is queued.")
+            messages.success(request, _("A new run with the same settings is queued."))
         else:
             raise Http404
     except UserError as error:
@@ -185,9 +186,9 @@ def _landmarks(run: Run) -> dict[str, tuple[int, int]]:
 
 def _actions(view: selectors.RunView) -> list[dict]:
     offers = [
-        ("cancel", "Cancel", view.may_cancel, False),
-        ("resume", "Resume", view.may_resume, True),
-        ("retry", "Retry from the start", view.may_retry, False),
+        ("cancel", _("Cancel"), view.may_cancel, False),
+        ("resume", _("Resume"), view.may_resume, True),
+        ("retry", _("Retry from the start"), view.may_retry, False),
     ]
     return [{"name": name, "title": title, "primary": primary} for name, title, may, primary in offers if may]
 
@@ -197,7 +198,7 @@ def _next_step(project: Project, run: Run, view: selectors.RunView) -> dict | No
     if view.state != Run.State.SUCCEEDED:
         return None
     if run.recipe == "generate":
-        return {"title": "See the rounds", "url": reverse("rounds", args=[project.slug])}
+        return {"title": _("See the rounds"), "url": reverse("rounds", args=[project.slug])}
     if run.recipe == "reward":
-        return {"title": "Train a policy with it", "url": reverse("runs", args=[project.slug])}
-    return {"title": "New round with this policy", "url": reverse("round_new", args=[project.slug])}
+        return {"title": _("Train a policy with it"), "url": reverse("runs", args=[project.slug])}
+    return {"title": _("New round with this policy"), "url": reverse("round_new", args=[project.slug])}
