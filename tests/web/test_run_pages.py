@@ -99,7 +99,7 @@ def test_the_live_part_stops_polling_at_the_end_and_offers_what_makes_sense(brow
     assert "Kept: the checkpoint at step 20" in html
     assert "Resume" in html and "Retry from the start" in html
     assert "Cancel</button>" not in html
-    assert "failed." in html, "announced to screen readers"
+    assert "Failed." in html, "announced to screen readers"
 
 
 def test_the_series_hold_the_points_after_an_event(browser, run):
