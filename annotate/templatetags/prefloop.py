@@ -69,4 +69,4 @@ FACTS = {
 def fact(name: str, value) -> str:
     """A fact of a dataset in words: what it counts and how many, or what holds where it is no number."""
     words = FACTS.get(name, name)
-    return str(words) if value is True else f"{figure(value)} {words}"
+    return str(words) if value is True else f"{numbers.figure(value)} {words}"
