@@ -133,6 +133,8 @@ class Trainer:
                     latest |= {"learning_rate": learning_rate, "grad_norm": grad_norm, "tokens_per_second": speed}
                     self._log(latest)
                     window, tokens = Means(runtime.device), 0
+                if self._due_to_save() or self.step == self.total:
+                    self._refuse_ruined_weights(indices)
                 self._evaluate_or_save()
                 if _any_process(stopping.requested(), runtime):
                     if self.recipe:
@@ -211,9 +213,11 @@ class Trainer:
             better = loss < self.best.get("loss_heldout", math.inf)
             if better:
                 self.best = {"step": self.step, "loss_heldout": loss}
-        due = config.checkpoint_every and self.step % config.checkpoint_every == 0
-        if self.recipe and (due or better):
+        if self.recipe and (self._due_to_save() or better):
             self._save()
+
+    def _due_to_save(self) -> bool:
+        return bool(self.config.checkpoint_every) and self.step % self.config.checkpoint_every == 0
 
     def _evaluate(self) -> dict[str, float]:
         """Means over the held-out examples, without gradients."""
@@ -275,12 +279,24 @@ class Trainer:
 
     def _refuse_not_finite(self, losses: list[tuple[torch.Tensor, Batch]]) -> None:
         bad = [batch for loss, batch in losses if not math.isfinite(float(loss))]
-        rows = sorted(index + 1 for batch in bad or [batch for _, batch in losses] for index in batch.indices)
-        named = ", ".join(map(str, rows[:20])) + (f" and {len(rows) - 20} more" if len(rows) > 20 else "")
+        of_loss = [index for batch in bad or [batch for _, batch in losses] for index in batch.indices]
         raise TrainingError(
             f"the {'loss' if bad else 'gradient'} is not finite at step {self.step + 1}, in a batch of the data's rows "
-            f"{named}; earlier checkpoints are kept. A lower learning_rate may help"
+            f"{_named_rows(of_loss)}; earlier checkpoints are kept. A lower learning_rate may help"
         )
+
+    def _refuse_ruined_weights(self, indices: list[int]) -> None:
+        """Where nothing more is computed with the weights: else the next step's loss and gradient would tell.
+
+        A norm that float32 cannot hold counts too: norm layers turn weights of 1e30 into a finite loss again.
+        """
+        norm = torch.nn.utils.get_total_norm([parameter.detach() for parameter in self.weights.parameters()])
+        if not math.isfinite(float(norm.full_tensor() if isinstance(norm, DTensor) else norm)):
+            raise TrainingError(
+                f"the weights are not finite after step {self.step}, on a batch of the data's rows "
+                f"{_named_rows([self.examples[index].index for index in indices])}; earlier checkpoints are kept. "
+                "A lower learning_rate may help"
+            )
 
     @contextlib.contextmanager
     def _memory_errors(self, batch: Batch, where: str):
@@ -366,6 +382,12 @@ def learning_rate_at(step: int, total: int, config: TrainingConfig) -> float:
     done = (step - warmup) / max(1, total - warmup)
     factor = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[config.schedule]
     return config.learning_rate * factor
+
+
+def _named_rows(indices: Sequence[int]) -> str:
+    """Numbers of lines of the data, from 1; the first twenty."""
+    rows = sorted(index + 1 for index in indices)
+    return ", ".join(map(str, rows[:20])) + (f" and {len(rows) - 20} more" if len(rows) > 20 else "")
 
 
 def _any_process(flag: bool, runtime: Runtime) -> bool:

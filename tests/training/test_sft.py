@@ -166,14 +166,32 @@ def test_dropout_is_off_unless_asked_for(tmp_path, data):
     assert abs(dropped.metrics["loss"] - dropped.metrics["loss_heldout"]) > 1e-3
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_rows(tmp_path, model, data):
-    run = few_steps(tmp_path, model, data, learning_rate=1e30, batch_size=2, checkpoint_every=1, tokens_per_batch=1)
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_rows(tmp_path, model, data, monkeypatch):
+    sound, parts = SFTObjective.forward, []
+
+    def overflows_after_one_step(self, batch):
+        parts.append(batch)
+        loss, metrics = sound(self, batch)
+        return (loss * torch.inf if len(parts) > 2 else loss), metrics
+
+    monkeypatch.setattr(SFTObjective, "forward", overflows_after_one_step)
+    run = few_steps(tmp_path, model, data, batch_size=2, checkpoint_every=1, tokens_per_batch=1)
     assert run.code == 1
-    assert "not finite at step 2" in run.error
+    assert "the loss is not finite at step 2" in run.error
     assert "rows" in run.error
     assert not (run.output / "model").exists()
     _, state = load_newest(run.output)
     assert state["step"] == 1
+
+
+@pytest.mark.parametrize("checkpoint_every", [0, 1])
+def test_weights_that_a_step_ruined_are_neither_checkpoint_nor_model(tmp_path, model, data, checkpoint_every):
+    """Nothing is computed with them any more, so no loss would tell."""
+    run = few_steps(tmp_path, model, data, learning_rate=1e30, max_steps=1, checkpoint_every=checkpoint_every)
+    assert run.code == 1
+    assert "the weights are not finite after step 1, on a batch of the data's rows" in run.error
+    assert not (run.output / "model").exists()
+    assert not list(run.output.glob("checkpoints/step-*"))
 
 
 def test_running_out_of_memory_says_what_to_lower(tmp_path, model, data, monkeypatch):
