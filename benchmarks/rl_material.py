@@ -38,10 +38,11 @@ def find(folder: Path) -> Material | None:
 
 
 def make(folder: Path, *, shape: str = "small", snippets: int = 3000, epochs: int = 2, device: str = "cpu") -> Material:
-    """Train the policy and the scorer by the command line's recipes."""
-    rows = _snippets()[:snippets]
-    prompts = [{"prompt": " ".join(row["words"][:FIRST_WORDS])} for row in rows]
-    rests = [" ".join(row["words"][FIRST_WORDS:]) for row in rows]
+    """Train the policy (on as many snippets) and the scorer (on all) by the command line's recipes."""
+    rows = _snippets()
+    all_prompts = [{"prompt": " ".join(row["words"][:FIRST_WORDS])} for row in rows]
+    all_rests = [" ".join(row["words"][FIRST_WORDS:]) for row in rows]
+    prompts, rests = all_prompts[:snippets], all_rests[:snippets]
     config = SHAPES[shape]
     config.pad_token_id, config.eos_token_id, config.bos_token_id = 0, 1, None
     as_chats = [
@@ -59,10 +60,8 @@ def make(folder: Path, *, shape: str = "small", snippets: int = 3000, epochs: in
     _train("sft", folder / "sft", model=folder / "start", data=folder / "demonstrations.jsonl", **common)
 
     # A pair: one prompt, answered by the rest of a positive snippet and by that of a negative one.
-    by_label = [
-        [(prompt, rest) for prompt, rest, row in zip(prompts, rests, rows, strict=True) if row["label"] == label]
-        for label in (0, 1)
-    ]
+    pairs = list(zip(all_prompts, all_rests, rows, strict=True))
+    by_label = [[(prompt, rest) for prompt, rest, row in pairs if row["label"] == label] for label in (0, 1)]
     draw = random.Random(0)
     preferences = [
         {**draw.choice((bad, good))[0], "chosen": good[1], "rejected": bad[1]}

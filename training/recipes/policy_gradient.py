@@ -69,7 +69,8 @@ def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
 
     def score(indices: list[int], groups: list[list[Completion]]) -> Scores:
         texts = [[decode_completion(tokenizer, completion.ids) for completion in group] for group in groups]
-        return rewards.groups([prompts[i] for i in indices], texts)
+        # Groups without any score may be drawn again, so it is the round that needs some, not every draw.
+        return rewards.groups([prompts[i] for i in indices], texts, needed=False)
 
     showcase = Showcase(
         actors.policy, tokenizer, prompts,
@@ -365,14 +366,15 @@ def _draw_groups(generator: Generator, prompts, score, position: Position, confi
         for place, (i, group) in enumerate(zip(chosen, drawn, strict=True)):
             group_scores = drawn_scores[place]
             whole = group_scores.total[~group_scores.total.isnan()]
-            # A group whose rewards are all the same has no advantage to learn from; the last draw takes what comes.
+            # A group whose rewards are all the same, or that has none, has no advantage to learn from; the last draw
+            # takes what comes.
             if draw == draws - 1 or len(whole.unique()) > 1:
                 indices.append(i)
                 groups.append(group)
                 scores.append(group_scores)
         if len(indices) == config.prompts_per_step:
             break
-    return indices, groups, Scores.stack(scores)
+    return indices, groups, Scores.stack(scores).some()
 
 
 def _shaped(scores, counted, lengths, truncated, deviation, config: PolicyGradientConfig) -> torch.Tensor:

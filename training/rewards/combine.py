@@ -21,6 +21,8 @@ class Scores:
     """each source's own scores, unweighted"""
     verdicts: dict[str, torch.Tensor] = field(default_factory=dict)
     """each judge's verdict, bool: it passed"""
+    failure: str = ""
+    """what the sources that failed have said, where one did"""
 
     @property
     def passed(self) -> torch.Tensor:
@@ -33,7 +35,13 @@ class Scores:
     def map(self, change) -> "Scores":
         """The same change of every tensor."""
         parts, verdicts = ({k: change(tensor) for k, tensor in of.items()} for of in (self.parts, self.verdicts))
-        return Scores(change(self.total), parts, verdicts)
+        return Scores(change(self.total), parts, verdicts, self.failure)
+
+    def some(self) -> "Scores":
+        """These scores. Raises TrainingError if there is none among them."""
+        if self.total.numel() and self.total.isnan().all():
+            raise TrainingError(f"no completion has a reward: {self.failure}")
+        return self
 
     def __getitem__(self, index) -> "Scores":
         return self.map(lambda tensor: tensor[index])
@@ -45,6 +53,7 @@ class Scores:
             torch.stack([one.total for one in scores]),
             {name: torch.stack([one.parts[name] for one in scores]) for name in scores[0].parts},
             {name: torch.stack([one.verdicts[name] for one in scores]) for name in scores[0].verdicts},
+            next((one.failure for one in scores if one.failure), ""),
         )
 
     def described(self) -> dict[str, float]:
@@ -100,10 +109,7 @@ class Rewards:
 
     def scores(self, prompts: list[Prompt], completions: list[str]) -> Scores:
         """(completions,) each. Raises TrainingError, also where there is a score for none of them."""
-        scores = self._all(prompts, completions)
-        if completions and scores.total.isnan().all():
-            raise TrainingError(f"no completion has a reward: {'; '.join(self._said.values())}")
-        return scores
+        return self._all(prompts, completions).some()
 
     def _all(self, prompts: list[Prompt], completions: list[str]) -> Scores:
         total, parts, verdicts = torch.zeros(len(completions)), {}, {}
@@ -114,12 +120,16 @@ class Rewards:
             scores = self._of(name, judge.source, prompts, completions)
             verdicts[name] = scores >= judge.threshold
             total = torch.where(scores.isnan(), torch.nan, total)
-        return Scores(total, parts, verdicts)
+        return Scores(total, parts, verdicts, "; ".join(self._said.values()) if total.isnan().any() else "")
 
-    def groups(self, prompts: list[Prompt], texts: list[list[str]]) -> Scores:
-        """(prompts, samples) each: scores of as many texts for every prompt."""
+    def groups(self, prompts: list[Prompt], texts: list[list[str]], *, needed: bool = True) -> Scores:
+        """(prompts, samples) each: scores of as many texts for every prompt.
+
+        Raises TrainingError if there is not one score, unless they are not `needed`.
+        """
         repeated = [prompt for prompt, group in zip(prompts, texts, strict=True) for _ in group]
-        flat = self.scores(repeated, [text for group in texts for text in group])
+        score = self.scores if needed else self._all
+        flat = score(repeated, [text for group in texts for text in group])
         return flat.map(lambda tensor: tensor.view(len(prompts), -1))
 
     def _of(self, name: str, source: RewardSource, prompts, completions) -> torch.Tensor:
