@@ -4,7 +4,18 @@ from rest_framework import serializers
 
 from annotate.datasets.importing import FORMATS as IMPORT_FORMATS
 from annotate.datasets.snapshots import VOTES
-from annotate.models import Comparison, Dataset, GuidelineVersion, Membership, ModelVersion, Project, Round, Run, Skip
+from annotate.models import (
+    ChatEndpoint,
+    Comparison,
+    Dataset,
+    GuidelineVersion,
+    Membership,
+    ModelVersion,
+    Project,
+    Round,
+    Run,
+    Skip,
+)
 from annotate.models.judgment import Flag
 
 
@@ -219,6 +230,9 @@ class NewDataset(serializers.Serializer):
     votes = serializers.ChoiceField(choices=list(VOTES), default="majority")
     ties = serializers.BooleanField(default=False, help_text="Preferences: ties as rows of strength “tie”.")
     edited = serializers.BooleanField(default=False, help_text="Demonstrations: improved answers as well.")
+    voters = serializers.CharField(
+        default="people", help_text="Whose judgments count: people, judges, everybody, or judge:NAME."
+    )
     note = serializers.CharField(max_length=200, required=False, allow_blank=True)
 
 
@@ -243,6 +257,7 @@ class NewRun(serializers.Serializer):
     dataset = OfProject(queryset=Dataset.objects.all(), required=False, allow_null=True)
     base_model = OfProject(queryset=ModelVersion.objects.all(), required=False, allow_null=True)
     reward_model = OfProject(queryset=ModelVersion.objects.all(), required=False, allow_null=True)
+    endpoint = OfProject(queryset=ChatEndpoint.objects.all(), required=False, allow_null=True)
     without_reward_model = serializers.BooleanField(default=False, help_text="The rewards in params are all.")
     title = serializers.CharField(max_length=120, required=False, allow_blank=True)
 

@@ -85,6 +85,8 @@ def remove_endpoint(endpoint: ChatEndpoint, user) -> None:
     access.require(user, endpoint.project, access.Role.ADMIN)
     if endpoint.served:
         raise UserError(_("Please stop serving this model first."))
+    if endpoint.runs.exists():
+        raise UserError(_("Runs have asked this model, and their pages name it: please disable it instead."))
     endpoint.delete()
 
 

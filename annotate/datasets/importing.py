@@ -30,9 +30,9 @@ from annotate.labeling.comparisons import (
     ranking_of,
 )
 from annotate.labeling.locks import lock_project
-from annotate.models import Comparison, Demonstration, Judgment, Project, Response, User
+from annotate.models import Comparison, Demonstration, Judgment, Project, Prompt, Response, User
 from annotate.models.comparison import text_digest
-from annotate.models.judgment import Rating
+from annotate.models.judgment import JUDGE_PREFIX, Rating
 from training import records
 
 FORMATS = {"native": native, "hh": hh, "ukp": ukp}
@@ -121,7 +121,7 @@ def _judge_name(judge: str) -> str:
     """The judge's user name, told apart from people's."""
     if not re.fullmatch(r"[\w.@+/-]{1,100}", judge):
         raise UserError(_("A judge's name is letters, digits and . @ + / - _ only, 100 at most."), field="judge")
-    return f"judge:{judge}"
+    return f"{JUDGE_PREFIX}{judge}"
 
 
 def _source_name(filename: str) -> str:
@@ -210,11 +210,11 @@ def _add_comparisons(
 
 def _add_voted_pairs(project: Project, given: list[VotedPair], report: ImportReport) -> None:
     prompts = add_prompts(project, [pair.messages for pair in given])
-    new = [
-        NewResponse(prompt, text)
-        for prompt, pair in zip(prompts.rows, given, strict=True)
-        for text in (pair.left, pair.right)
-    ]
+    compared = _compared(prompts.rows)
+    new = []
+    for prompt, pair in zip(prompts.rows, given, strict=True):
+        generators = compared.get((prompt.pk, text_digest(pair.left), text_digest(pair.right)), ("", ""))
+        new += [NewResponse(prompt, pair.left, generators[0]), NewResponse(prompt, pair.right, generators[1])]
     responses = add_responses(project, new)
     lefts, rights = responses.rows[::2], responses.rows[1::2]
     comparisons = add_comparisons(
@@ -233,6 +233,22 @@ def _add_voted_pairs(project: Project, given: list[VotedPair], report: ImportRep
         for vote in pair.votes
     )
     _add_judgments(comparisons.rows, judgments, report)
+
+
+def _compared(prompts: Iterable[Prompt]) -> dict[tuple[int, str, str], tuple[str, str]]:
+    """{(prompt, digest, other digest): who wrote them}, both ways round, of the responses that are compared already.
+
+    A vote names texts and nobody who wrote them, so it is about the first comparison of these texts, or about two
+    responses of a ranking. Gold questions test people, so no vote is about them.
+    """
+    found: dict[tuple[int, str, str], tuple[str, str]] = {}
+    for batch in batches({prompt.pk for prompt in prompts}):
+        comparisons = Comparison.objects.filter(prompt__in=batch, gold__isnull=True).order_by("kind", "pk")
+        for comparison in comparisons.select_related("first", "second").prefetch_related("candidates"):
+            for left, right in itertools.permutations(comparison.responses, 2):
+                key = (comparison.prompt_id, left.digest, right.digest)
+                found.setdefault(key, (left.generator, right.generator))
+    return found
 
 
 def _annotators(usernames: set[str]) -> tuple[dict[str, User], int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Prefetch, Q
 from django.utils.translation import gettext as _
 
 from annotate import access
@@ -21,10 +21,13 @@ from annotate.errors import UserError
 from annotate.labeling.locks import lock_project
 from annotate.models import Comparison, Dataset, Demonstration, Judgment, Project, Prompt
 from annotate.models.comparison import text_digest
+from annotate.models.judgment import JUDGE_PREFIX, by_people
 from training.records import REFERENCE_FIELDS, iter_rows
 
 # Comparisons read at once with their judgments.
 CHUNK = 2000
+PEOPLE = "people"
+_VOTERS = {PEOPLE: by_people(), "judges": ~by_people(), "everybody": Q()}
 VOTES = {"majority": majority, "all": all_votes, "adjudicated": adjudicated}
 
 Line = dict
@@ -38,6 +41,7 @@ def create_snapshot(
     votes: str = "majority",
     ties: bool = False,
     edited: bool = False,
+    voters: str = PEOPLE,
     user=None,
     note: str = "",
 ) -> Dataset:
@@ -45,10 +49,11 @@ def create_snapshot(
 
     `votes` is for preferences: "majority" gives a line per pair with its winner, "all" a line per judgment,
     "adjudicated" a line per pair in which an adjudicator's verdict overrides the votes (see votes.py). Ties are counted
-    in `facts` and make no line, unless `ties` keeps them as rows of strength "tie". `edited` adds answers that people
-    improved while judging to the demonstrations. Without a `note`, a snapshot that would be the same as one that is
-    there is not made twice. Gold questions test people and are in no snapshot. `user` None is the machine's own
-    administrator.
+    in `facts` and make no line, unless `ties` keeps them as rows of strength "tie". `voters` says whose judgments
+    count, in preferences and judgments: those of "people", of one judge ("judge:NAME"), of all "judges", or of
+    "everybody". `edited` adds answers that people improved while judging to the demonstrations. Without a `note`, a
+    snapshot that would be the same as one that is there is not made twice. Gold questions test people and are in no
+    snapshot. `user` None is the machine's own administrator.
     Raises UserError for an unknown kind or rule, PermissionDenied for anybody but researchers and admins.
     """
     if user is not None:
@@ -57,13 +62,20 @@ def create_snapshot(
         raise UserError(_("A dataset is one of %(values)s.") % {"values": ", ".join(Dataset.Kind.values)}, field="kind")
     if votes not in VOTES:
         raise UserError(_("Votes count as one of %(votes)s.") % {"votes": ", ".join(VOTES)}, field="votes")
+    if voters not in _VOTERS and not voters.startswith(JUDGE_PREFIX):
+        raise UserError(
+            _("The voters are one of %(voters)s, or judge:NAME.") % {"voters": ", ".join(_VOTERS)}, field="voters"
+        )
     if len(note) > 200:
         raise UserError(_("A note has at most 200 characters."), field="note")
     facts: Facts = Counter()
     told: dict = {}
     if kind == Dataset.Kind.PREFERENCES:
-        lines = _preferences(project, votes, ties, facts)
-        told = {"votes": votes} | ({"ties_kept": True} if ties else {})
+        lines = _preferences(project, votes, ties, voters, facts)
+        told = {"votes": votes} | ({"ties_kept": True} if ties else {}) | _told_of(voters)
+    elif kind == Dataset.Kind.JUDGMENTS:
+        lines = _judgments(project, voters)
+        told = _told_of(voters)
     elif kind == Dataset.Kind.DEMONSTRATIONS and edited:
         lines = _demonstrations_and_edits(project, facts)
     else:
@@ -93,7 +105,7 @@ def dataset_path(dataset: Dataset) -> Path:
 
 def rows(dataset: Dataset) -> Iterator[Line]:
     """The lines of a snapshot, one at a time."""
-    return (row for _, row in iter_rows(dataset_path(dataset)))
+    return (row for _line, row in iter_rows(dataset_path(dataset)))
 
 
 def _write(lines: Iterable[Line]) -> tuple[int, str]:
@@ -117,15 +129,25 @@ def _write(lines: Iterable[Line]) -> tuple[int, str]:
     return count, digest.hexdigest()
 
 
-def _preferences(project: Project, votes: str, ties: bool, facts: Facts) -> Iterator[Line]:
+def judges_of(project: Project) -> list[str]:
+    """The user names of the models whose verdicts stand in the project."""
+    judged = Judgment.objects.filter(comparison__project=project, annotator__username__startswith=JUDGE_PREFIX)
+    return list(judged.order_by("annotator__username").values_list("annotator__username", flat=True).distinct())
+
+
+def _told_of(voters: str) -> dict:
+    """Nothing where people voted: such a snapshot has the facts it always had."""
+    return {} if voters == PEOPLE else {"voters": voters}
+
+
+def _preferences(project: Project, votes: str, ties: bool, voters: str, facts: Facts) -> Iterator[Line]:
+    judgments = _judgments_of(project, voters)
     judged = (
-        Comparison.objects.filter(project=project, judgments__isnull=False, gold__isnull=True)
-        .distinct()
+        Comparison.objects.filter(pk__in=judgments.values("comparison"))
         .select_related("prompt", "first", "second", "adjudication")
-        .prefetch_related("judgments__assessments", "candidates")
+        .prefetch_related(Prefetch("judgments", judgments), "judgments__assessments", "candidates")
         .order_by("prompt__digest", "id")
     )
-    judgments = _judgments_of(project)
     columns = Columns(
         criteria=judgments.exclude(helpful=None, truthful=None, harmless=None).exists(),
         edited=judgments.exclude(edited="").exists(),
@@ -138,8 +160,9 @@ def _preferences(project: Project, votes: str, ties: bool, facts: Facts) -> Iter
     return _by_prompt(judged, lambda comparison: comparison.prompt, lines_of)
 
 
-def _judgments_of(project: Project):
-    return Judgment.objects.filter(comparison__project=project, comparison__gold__isnull=True)
+def _judgments_of(project: Project, voters: str):
+    whose = _VOTERS[voters] if voters in _VOTERS else Q(annotator__username=voters)
+    return Judgment.objects.filter(whose, comparison__project=project, comparison__gold__isnull=True)
 
 
 def _demonstrations(project: Project) -> Iterator[Line]:
@@ -166,7 +189,7 @@ def _demonstrations_and_edits(project: Project, facts: Facts) -> Iterator[Line]:
         written.add(text_digest(line))
         yield line
     edits = (
-        _judgments_of(project).exclude(edited="").select_related("comparison__prompt").order_by(
+        _judgments_of(project, PEOPLE).exclude(edited="").select_related("comparison__prompt").order_by(
             "comparison__prompt__digest", "edited"
         )
     )  # fmt: skip
@@ -195,10 +218,10 @@ def _comparisons(project: Project) -> Iterator[Line]:
     return _by_prompt(found, lambda comparison: comparison.prompt, lambda comparison: [line(comparison)])
 
 
-def _judgments(project: Project) -> Iterator[Line]:
-    lines = judgment_lines(_judgments_of(project))
+def _judgments(project: Project, voters: str) -> Iterator[Line]:
+    lines = judgment_lines(_judgments_of(project, voters))
     for _digest, of_prompt in itertools.groupby(lines, key=lambda found: found[0]):
-        yield from _sorted(line for _, line in of_prompt)
+        yield from _sorted(line for _of, line in of_prompt)
 
 
 def _prompts(project: Project) -> Iterator[Line]:
@@ -223,5 +246,4 @@ _LINES = {
     Dataset.Kind.DEMONSTRATIONS: _demonstrations,
     Dataset.Kind.COMPARISONS: _comparisons,
     Dataset.Kind.PROMPTS: _prompts,
-    Dataset.Kind.JUDGMENTS: _judgments,
 }

@@ -9,6 +9,7 @@ from annotate.labeling.comparisons import batches
 from annotate.labeling.counters import forget_looked_through
 from annotate.labeling.policies import RANKS, Known
 from annotate.models import Comparison, Project, Slot
+from annotate.models.judgment import by_people
 from annotate.models.project import QueuePolicy
 
 # Under these a judgment changes the order.
@@ -35,14 +36,15 @@ def reorder(project: Project) -> None:
 
 def known_of(comparisons: Sequence[int]) -> dict[int, Known]:
     """What is known about each comparison, by its primary key."""
+    people = by_people("judgments__")
     rows = (
         Comparison.objects.filter(pk__in=comparisons)
         .order_by()
         .values_list("pk", "round__number", "uncertainty")
         .annotate(
-            for_first=Count("judgments", filter=Q(judgments__winner=F("first"))),
-            for_second=Count("judgments", filter=Q(judgments__winner=F("second"))),
-            for_neither=Count("judgments", filter=Q(judgments__winner__isnull=True)),
+            for_first=Count("judgments", filter=Q(judgments__winner=F("first")) & people),
+            for_second=Count("judgments", filter=Q(judgments__winner=F("second")) & people),
+            for_neither=Count("judgments", filter=Q(judgments__winner__isnull=True) & people),
         )
     )
     return {

@@ -66,6 +66,14 @@ ALL_FLAGS = sum(Flag)
 MOST_RESPONSES = 9
 # A judgment that may say which response to prefer: a pair with a winner, or a ranking.
 DECIDED = Q(winner__isnull=False) | Q(rating__isnull=True)
+# What the names of users begin with that stand for a model's verdicts.
+JUDGE_PREFIX = "judge:"
+
+
+def by_people(judgment: str = "") -> Q:
+    """Judgments that no model made; `judgment` is the way to them, such as "judgments__"."""
+    return ~Q(**{f"{judgment}annotator__username__startswith": JUDGE_PREFIX})
+
 
 _OF_A_PAIR = Q(rating__isnull=False, left__isnull=False, right__isnull=False)
 _OF_A_RANKING = Q(rating__isnull=True, left__isnull=True, right__isnull=True, winner__isnull=True)

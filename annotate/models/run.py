@@ -30,6 +30,10 @@ class Run(models.Model):
     reward_model = models.ForeignKey(
         "annotate.ModelVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="runs_scored"
     )
+    # In place of a model of the registry, who is asked by the recipe judge.
+    endpoint = models.ForeignKey(
+        "annotate.ChatEndpoint", null=True, blank=True, on_delete=models.PROTECT, related_name="runs"
+    )
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     attempt = models.PositiveSmallIntegerField(default=0)
     worker = models.CharField(max_length=200, blank=True)

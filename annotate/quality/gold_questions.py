@@ -21,7 +21,7 @@ from annotate.labeling.comparisons import (
 )
 from annotate.labeling.locks import lock_project
 from annotate.models import Comparison, GoldQuestion, Project, Response
-from annotate.models.judgment import Rating
+from annotate.models.judgment import Rating, by_people
 from annotate.quality.gold import FEWEST_ANSWERS
 from training import records
 
@@ -30,6 +30,7 @@ FEWEST_AGREEING = 3
 LONGEST_EXPLANATION = 2000
 PURPOSES = GoldQuestion.Purpose
 
+_PEOPLE = by_people("judgments__")
 _CLEAR = Q(judgments__rating__in=[Rating.A_BETTER, Rating.B_BETTER])
 
 
@@ -50,11 +51,11 @@ def candidates(project: Project, *, fewest: int = FEWEST_AGREEING) -> QuerySet[C
     judged = Comparison.objects.filter(project=project, kind=Comparison.Kind.PAIR, gold__isnull=True)
     return (
         judged.annotate(
-            votes=Count("judgments"),
-            decided=Count("judgments__winner"),
-            agreed=Min("judgments__winner"),
-            other=Max("judgments__winner"),
-            clear=Count("judgments", filter=_CLEAR),
+            votes=Count("judgments", filter=_PEOPLE),
+            decided=Count("judgments__winner", filter=_PEOPLE),
+            agreed=Min("judgments__winner", filter=_PEOPLE),
+            other=Max("judgments__winner", filter=_PEOPLE),
+            clear=Count("judgments", filter=_CLEAR & _PEOPLE),
         )
         .filter(votes__gte=fewest, decided=F("votes"), agreed=F("other"))
         .select_related("prompt", "first", "second")

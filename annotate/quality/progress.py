@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from annotate.labeling.progress import open_for, queue_state
 from annotate.models import Judgment, Project, User
+from annotate.models.judgment import by_people
 from annotate.quality.gold import MATCHES, Record, gold_record
 from annotate.quality.throughput import Projection, by_day, cost_per_judgment, project_end
 
@@ -129,7 +130,7 @@ def _per_day(judgments) -> dict[date, int]:
 def _agreement(project: Project, user) -> tuple[int, int]:
     """How many votes others gave on the ordinary pairs that `user` judged, and how many of them are the same."""
     others = Judgment.objects.filter(
-        comparison__project=project, comparison__gold__isnull=True, rating__isnull=False,
+        by_people(), comparison__project=project, comparison__gold__isnull=True, rating__isnull=False,
         comparison__judgments__annotator=user, comparison__judgments__rating__isnull=False,
     ).exclude(annotator=user)  # fmt: skip
     mine = "comparison__judgments"

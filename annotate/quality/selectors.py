@@ -7,6 +7,7 @@ from operator import itemgetter
 import numpy as np
 
 from annotate.models import Comparison, Judgment, Project, Response, User
+from annotate.models.judgment import by_people
 from annotate.quality.appearance import markdown_marks
 from annotate.quality.rankings import implied_rows
 from annotate.quality.table import JudgmentTable
@@ -34,12 +35,14 @@ def read_responses(project: Project) -> ResponseTable:
 
 
 def read_judgments(project: Project, responses: ResponseTable) -> JudgmentTable:
-    """Every judgment of the project, extras and imported votes too, a ranking as the pairs it implies.
+    """Every judgment by people, extras and imported votes too, a ranking as the pairs it implies.
 
     Gold questions are left out: they were chosen because people agree on them.
     """
     of_pairs = (
-        Judgment.objects.filter(comparison__project=project, comparison__gold__isnull=True, rating__isnull=False)
+        Judgment.objects.filter(
+            by_people(), comparison__project=project, comparison__gold__isnull=True, rating__isnull=False
+        )
         .order_by("pk")
         .values_list("pk", "annotator", "comparison", "reservation", "left", "right", "rating", "seconds",
                      "guideline__number", *CRITERIA)

@@ -3,7 +3,7 @@
 from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Sum, Value, When
 
 from annotate.models import Comparison, Project, Slot
-from annotate.models.judgment import Rating
+from annotate.models.judgment import Rating, by_people
 
 CLEARLY, SLIGHTLY = [Rating.A_BETTER, Rating.B_BETTER], [Rating.A_SLIGHTLY_BETTER, Rating.B_SLIGHTLY_BETTER]
 _POINTS = Case(
@@ -22,7 +22,8 @@ def split_comparisons(project: Project) -> QuerySet[Comparison]:
 
     Each with its `votes`, `for_first`, `for_second`, `points_first` and `points_second`; the most votes come first.
     """
-    of_first, of_second = Q(judgments__winner=F("first")), Q(judgments__winner=F("second"))
+    people = by_people("judgments__")
+    of_first, of_second = Q(judgments__winner=F("first")) & people, Q(judgments__winner=F("second")) & people
     clear = Q(judgments__rating__in=CLEARLY)
     open_slots = Slot.objects.filter(comparison=OuterRef("pk"), free_from__isnull=False, apart=False)
     return (
@@ -30,7 +31,7 @@ def split_comparisons(project: Project) -> QuerySet[Comparison]:
         .filter(Q(adjudication__isnull=True) | Q(adjudication__rating__isnull=True))
         .filter(~Exists(open_slots))
         .annotate(
-            votes=Count("judgments"),
+            votes=Count("judgments", filter=people),
             for_first=Count("judgments", filter=of_first),
             for_second=Count("judgments", filter=of_second),
             points_first=Sum(_POINTS, filter=of_first, default=0),

@@ -30,6 +30,10 @@ def prepare(run: Run) -> Path:
     for setting, model in (("model", run.base_model), ("reward_model", run.reward_model)):
         if model is not None:
             paths[setting] = model_path(model)
+    if run.endpoint is not None:
+        # Its variable even where it has none, lest the trainer sends the key of another server there.
+        asked = run.endpoint
+        paths |= {"address": asked.base_url, "model": asked.model_name, "key_variable": asked.key_variable}
     for name in FIELDS:
         if given := run.params.get(name):
             paths[name] = for_trainer(given, lambda kind, name: model_path(model_named(run.project, kind, name)))

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy
 from annotate.access import require
 from annotate.datasets.snapshots import create_snapshot
 from annotate.errors import UserError
-from annotate.models import Dataset, Membership, ModelVersion, Project, Run
+from annotate.models import ChatEndpoint, Dataset, Membership, ModelVersion, Project, Run
 from annotate.runs.claim import dispatch
 from annotate.runs.directory import model_path
 from annotate.runs.recipes import SiteRecipe, checked_params, site_recipe
@@ -19,6 +19,7 @@ WHAT_IS_MISSING = {
         "There are no preferences yet: let annotators judge comparisons, or import preferences."
     ),
     Dataset.Kind.DEMONSTRATIONS: gettext_lazy("There are no demonstrations yet: import some."),
+    Dataset.Kind.COMPARISONS: gettext_lazy("There are no comparisons yet: upload some, or start a round."),
     Dataset.Kind.PROMPTS: gettext_lazy("There are no prompts yet: import some."),
 }
 
@@ -33,19 +34,25 @@ def create_run(
     base_model: ModelVersion | None = None,
     reward_model: ModelVersion | None = None,
     without_reward_model: bool = False,
+    endpoint: ChatEndpoint | None = None,
     title: str = "",
 ) -> Run:
     """Queue a run. `user` None is the machine's own administrator (a management command).
 
     Without a dataset the project's data of the usual kind is frozen now; without models the promoted ones are taken,
-    except where `without_reward_model` says that the further rewards in `params` are all.
+    except where `without_reward_model` says that the further rewards in `params` are all. An `endpoint` is asked in
+    place of a model.
     Raises UserError with the field that is wrong, PermissionDenied for anybody but the project's admins.
     """
     if user is not None:
         require(user, project, Membership.Role.ADMIN)
     offer = site_recipe(recipe)
     params = checked_params(recipe, params)
-    base_model = _checked_model(project, base_model or project.policy, offer.base, "base_model")
+    if endpoint is not None:
+        _check_endpoint(project, offer, endpoint)
+        base_model = None
+    else:
+        base_model = _checked_model(project, base_model or project.policy, offer.base, "base_model")
     if offer.scored:
         reward_model = None if without_reward_model else reward_model or project.reward_model
         if reward_model is not None or not params.get("rewards"):
@@ -63,6 +70,7 @@ def create_run(
             dataset=dataset,
             base_model=base_model,
             reward_model=reward_model,
+            endpoint=endpoint,
             created_by=user,
         )
         dispatch(run.pk)
@@ -99,7 +107,8 @@ def retry(run: Run, user=None) -> Run:
         raise UserError(_("A round is not run twice: resume this run, or start a new round."))
     return create_run(
         run.project, run.recipe, user=user, params=run.params, dataset=run.dataset, base_model=run.base_model,
-        reward_model=run.reward_model, without_reward_model=run.reward_model is None, title=run.title,
+        reward_model=run.reward_model, without_reward_model=run.reward_model is None, endpoint=run.endpoint,
+        title=run.title,
     )
 
 
@@ -125,6 +134,13 @@ def _checked_model(project: Project, model: ModelVersion | None, kinds: tuple, f
         )
     model_path(model)
     return model
+
+
+def _check_endpoint(project: Project, offer: SiteRecipe, endpoint: ChatEndpoint) -> None:
+    if not offer.asks:
+        raise UserError(_("%(recipe)s starts from a model of the project.") % {"recipe": offer.title}, field="endpoint")
+    if endpoint.project_id != project.pk or not endpoint.enabled or endpoint.model_id is not None:
+        raise UserError(_("This endpoint cannot be asked; choose an enabled one of the project."), field="endpoint")
 
 
 def _snapshot(project: Project, offer: SiteRecipe, user) -> Dataset:

@@ -9,8 +9,10 @@ from annotate.errors import UserError
 from annotate.models import Dataset, ModelVersion
 from annotate.runs.reward_sources import FIELDS, for_trainer, own_sources
 from training.config import ConfigError, describe, resolve
+from training.records import CRITERIA
 
 DEMONSTRATIONS, PREFERENCES, PROMPTS = Dataset.Kind.DEMONSTRATIONS, Dataset.Kind.PREFERENCES, Dataset.Kind.PROMPTS
+COMPARISONS = Dataset.Kind.COMPARISONS
 POLICY, REWARD = ModelVersion.Kind.POLICY, ModelVersion.Kind.REWARD
 
 
@@ -21,7 +23,9 @@ class SiteRecipe:
     `data` are the kinds of dataset it takes, the usual one first, and `data_setting` what the trainer calls the file;
     `scored` recipes take a reward model, further rewards, or both, and `judged` ones judges besides; `makes` is the
     kind of model it leaves, if any; `form` are the settings shown in its form with the site's defaults, which suit a
-    small model on a CPU.
+    small model on a CPU; `words` are what the site lets a setting be where the trainer takes a file's name too.
+    Recipes that `asks` is true for take an endpoint of the project's chat in place of a model. `own_page` recipes are
+    not started from the list of recipes.
     """
 
     title: str
@@ -33,6 +37,9 @@ class SiteRecipe:
     judged: bool = False
     makes: str | None = POLICY
     form: dict = field(default_factory=dict)
+    words: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    asks: bool = False
+    own_page: bool = False
 
 
 def _policy_gradient(title, purpose, *, judged: bool = False, **form) -> SiteRecipe:
@@ -130,12 +137,22 @@ RECIPES: dict[str, SiteRecipe] = {
             "temperature": 1.0, "max_tokens": 64, "seed": 0, "on_reward_error": "fail",
         },
     ),
+    "judge": SiteRecipe(
+        title=_("Ask a model to judge"),
+        purpose=_("A model compares the responses, each pair in both orders. People’s votes stay apart from its own."),
+        data=(COMPARISONS, PREFERENCES),
+        makes=None,
+        form={"rubric": CRITERIA[0], "clear": 0.75, "limit": None, "seed": 0, "on_reward_error": "mask"},
+        words={"rubric": CRITERIA},
+        asks=True,
+    ),
     "generate": SiteRecipe(
         title=_("New round"),
         purpose=_("The policy answers prompts, and pairs of different answers go to the annotators."),
         data=(PROMPTS,),
         data_setting="prompts",
         makes=None,
+        own_page=True,
         form={"samples": 2, "temperature": 1.0, "max_tokens": 128, "seed": 0},
     ),
 }
@@ -173,7 +190,7 @@ def form_fields(name: str) -> list[FormField]:
             label=key.replace("_", " ").capitalize(),
             kind=settings[key]["type"],
             default=default,
-            choices=tuple(settings[key]["choices"]),
+            choices=site_recipe(name).words.get(key) or tuple(settings[key]["choices"]),
             help=settings[key]["help"],
         )
         for key, default in site_recipe(name).form.items()
@@ -188,7 +205,7 @@ def checked_params(name: str, params: dict) -> dict:
     recipe = site_recipe(name)
     settings = {setting["name"]: setting for setting in describe(name)}
     for key in params:
-        if key in settings and _is_the_sites(settings[key]):
+        if key in settings and key not in recipe.words and _is_the_sites(settings[key]):
             raise UserError(
                 _("%(key)s is set by the site: choose a dataset or a model of the project instead.") % {"key": key},
                 field=key,
@@ -196,6 +213,9 @@ def checked_params(name: str, params: dict) -> dict:
     given = {**recipe.form, **params}
     if "heldout" in given:
         _check_share(given["heldout"])
+    for key, words in recipe.words.items():
+        if given[key] not in words:
+            raise UserError(f"{key}={given[key]} must be one of {', '.join(words)}.", field=key)
     sources = {key: own_sources(key, given[key]) for key in FIELDS if given.get(key)}
     placeholders = {key: key for key, setting in settings.items() if setting["required"]}
     if recipe.scored:

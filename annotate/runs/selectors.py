@@ -92,7 +92,7 @@ def run_view(run: Run, after: int = 0) -> RunView:
 
 def runs_of(project: Project) -> QuerySet[Run]:
     """Newest first, with what a list shows."""
-    return project.runs.select_related("base_model", "reward_model", "dataset", "created_by", "model_made")
+    return project.runs.select_related("base_model", "reward_model", "dataset", "created_by", "model_made", "endpoint")
 
 
 def models_of(project: Project, kind: str | None = None) -> QuerySet[ModelVersion]:

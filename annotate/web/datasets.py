@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from annotate.datasets.exporting import export
-from annotate.datasets.snapshots import create_snapshot
+from annotate.datasets.snapshots import PEOPLE, create_snapshot, judges_of
 from annotate.errors import UserError
 from annotate.models import Dataset, Project
 from annotate.web.common import RESEARCHER, page, project_view
@@ -39,15 +39,30 @@ class SnapshotForm(forms.Form):
     edited = forms.BooleanField(
         required=False, label=_("Improved answers"), help_text=_("For demonstrations: what people wrote while judging.")
     )
+    voters = forms.ChoiceField(
+        required=False, label=_("Whose judgments"), help_text=_("For preferences and judgments.")
+    )
     note = forms.CharField(max_length=200, required=False, label=_("Note"), help_text=_("What it is for."))
+
+    def __init__(self, project: Project, data=None):
+        super().__init__(data)
+        if judges := judges_of(project):
+            choices = [(PEOPLE, _("People’s only")), ("judges", _("Models’ only")), ("everybody", _("Everybody’s"))]
+            self.fields["voters"].choices = choices + [(name, name) for name in judges]
+        else:
+            del self.fields["voters"]
+
+    def told(self) -> dict:
+        """What was chosen; people's judgments count where nobody said otherwise."""
+        return self.cleaned_data | {"voters": self.cleaned_data.get("voters") or PEOPLE}
 
 
 @project_view(RESEARCHER)
 def index(request: HttpRequest, project: Project) -> HttpResponse:
-    form = SnapshotForm(request.POST or None)
+    form = SnapshotForm(project, request.POST or None)
     if form.is_valid():
         try:
-            dataset = create_snapshot(project, user=request.user, **form.cleaned_data)
+            dataset = create_snapshot(project, user=request.user, **form.told())
         except UserError as error:
             add_user_error(form, error)
         else:

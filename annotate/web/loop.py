@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from annotate.models import Judgment, ModelVersion, Project, Slot
-from annotate.models.judgment import DECIDED
+from annotate.models.judgment import DECIDED, by_people
 from annotate.web.numbers import figure, localized
 
 # Below this a reward model learns little more than the length of a response.
@@ -49,7 +49,7 @@ def loop_of(project: Project, *, manages: bool) -> Loop:
         wanted=Count("id"), done=Count("id", filter=Q(free_from__isnull=True))
     )
     judgments = Judgment.objects.filter(
-        DECIDED, comparison__project=project, comparison__gold__isnull=True
+        DECIDED, by_people(), comparison__project=project, comparison__gold__isnull=True
     ).count()
     prompts = project.prompts.filter(in_pool=True).count()
     newest_round = project.rounds.select_related("policy", "run").first()

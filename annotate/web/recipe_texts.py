@@ -184,6 +184,26 @@ TEXTS = {
         CHOSEN_MAY_FALL,
         (*POLICY_LABELS, ("rounds", _("Rounds of answering and learning"))),
     ),
+    "judge": RecipeText(
+        (
+            _(
+                "A model is asked which of two responses is better, by a rubric. Models lean towards what they read "
+                "first, so each pair is asked in both orders; where the winner changes with the order, it is a tie."
+            ),
+            _(
+                "Nothing is mixed into people’s votes: when the run has ended you may import the verdicts as votes of "
+                "the judge, and a snapshot takes people’s votes only unless you say otherwise. With preferences as "
+                "data, the run measures how often the judge agrees with people."
+            ),
+        ),
+        ("rubric",),
+        labels=(
+            ("rubric", _("What is better")),
+            ("clear", _("Clearly better from this probability on")),
+            ("limit", _("Judge only the first so many")),
+            ("on_reward_error", _("Where the judge gives no verdict")),
+        ),
+    ),
     "generate": RecipeText((_("The policy answers the prompts of a round, each several times."),)),
 }
 

@@ -52,12 +52,21 @@ class RunForm(forms.Form):
             )
         self.fields["base_model"] = ModelChoice(
             project.models.filter(kind__in=recipe.base),
-            label=_("Start from"),
+            label=_("Judge") if recipe.asks else _("Start from"),
             initial=project.policy_id,
             promoted_pk=project.policy_id,
             mixed=len(recipe.base) > 1,
-            empty_label=None,
+            required=not recipe.asks,
+            empty_label=_("None") if recipe.asks else None,
         )
+        if recipe.asks:
+            self.fields["endpoint"] = forms.ModelChoiceField(
+                project.chat_endpoints.filter(enabled=True, model__isnull=True),
+                label=_("Or a server"),
+                required=False,
+                empty_label=_("None: the model above"),
+                help_text=_("One that an admin has set up for chats. Its key stays with the worker."),
+            )
         self.rewards = RewardForms(project, recipe.judged, data) if recipe.scored else None
         if recipe.scored:
             self.fields["reward_model"] = ModelChoice(

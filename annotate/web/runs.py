@@ -15,8 +15,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from annotate.errors import UserError
 from annotate.models import Dataset, Judgment, Project, Run
-from annotate.models.judgment import DECIDED
-from annotate.runs import launch, selectors
+from annotate.models.judgment import DECIDED, by_people
+from annotate.runs import judging, launch, selectors
 from annotate.runs.recipes import RECIPES, SiteRecipe
 from annotate.runs.reward_sources import reward_names
 from annotate.web import curves
@@ -34,14 +34,14 @@ RUNS_A_PAGE = 25
 def index(request: HttpRequest, project: Project) -> HttpResponse:
     runs = Paginator(selectors.runs_of(project), RUNS_A_PAGE).get_page(request.GET.get("page"))
     may_start = ADMIN in request.roles
-    recipes = [{"name": name, "offer": offer} for name, offer in RECIPES.items() if offer.makes]
+    recipes = [{"name": name, "offer": offer} for name, offer in RECIPES.items() if not offer.own_page]
     return page(request, "runs/index.html", project, runs=runs, recipes=recipes, may_start=may_start)
 
 
 @project_view(ADMIN)
 def new(request: HttpRequest, project: Project, recipe: str) -> HttpResponse:
     """The form of one recipe; where something is missing first, that and where to get it."""
-    if recipe not in RECIPES or not RECIPES[recipe].makes:
+    if recipe not in RECIPES or RECIPES[recipe].own_page:
         raise Http404
     offer = RECIPES[recipe]
     form = RunForm(project, recipe, offer, request.POST or None)
@@ -57,6 +57,7 @@ def new(request: HttpRequest, project: Project, recipe: str) -> HttpResponse:
                 base_model=chosen["base_model"],
                 reward_model=chosen.get("reward_model"),
                 without_reward_model=offer.scored and chosen["reward_model"] is None,
+                endpoint=chosen.get("endpoint"),
                 title=chosen["title"],
             )
         except UserError as error:
@@ -79,14 +80,16 @@ def _missing(project: Project, offer: SiteRecipe) -> list[dict]:
         return {"text": text, "action": action, "url": reverse(name, args=[project.slug, *args])}
 
     needs = []
-    if not project.models.filter(kind__in=offer.base).exists():
+    may_ask = offer.asks and project.chat_endpoints.filter(enabled=True, model__isnull=True).exists()
+    if not may_ask and not project.models.filter(kind__in=offer.base).exists():
         needs.append(need(_("There is no model to start from."), _("Add a model"), "models"))
     usual = offer.data[0]
     has_rows = {
         Dataset.Kind.PROMPTS: project.prompts.filter(in_pool=True),
+        Dataset.Kind.COMPARISONS: project.comparisons.filter(gold__isnull=True),
         Dataset.Kind.DEMONSTRATIONS: project.prompts.filter(demonstrations__isnull=False),
         Dataset.Kind.PREFERENCES: Judgment.objects.filter(
-            DECIDED, comparison__project=project, comparison__gold__isnull=True
+            DECIDED, by_people(), comparison__project=project, comparison__gold__isnull=True
         ),
     }[usual].exists()
     if not has_rows and not project.datasets.filter(kind__in=offer.data, rows__gt=0).exists():
@@ -134,7 +137,7 @@ def series(request: HttpRequest, project: Project, pk: int) -> JsonResponse:
 @require_POST
 @project_view(ADMIN)
 def act(request: HttpRequest, project: Project, pk: int, action: str) -> HttpResponse:
-    """Cancel, resume or retry."""
+    """Cancel, resume or retry; of a judge's run, take its verdicts in."""
     run = _run(project, pk)
     try:
         if action == "cancel":
@@ -144,6 +147,13 @@ def act(request: HttpRequest, project: Project, pk: int, action: str) -> HttpRes
         elif action == "retry":
             run = launch.retry(run, request.user)
             messages.success(request, _("A new run with the same settings is queued."))
+        elif action == "verdicts":
+            report = judging.import_verdicts(run, request.user)
+            messages.success(
+                request,
+                _("%(new)d votes by %(judge)s are in; %(known)d were there already.")
+                % {"new": report.judgments, "judge": judging.judge_name(run), "known": report.duplicates},
+            )
         else:
             raise Http404
     except UserError as error:
@@ -168,6 +178,7 @@ def _run_context(request: HttpRequest, project: Project, run: Run) -> dict:
         "samples_step": landmarks["samples"][1],
         "checkpoint_step": landmarks["checkpoint"][1],
         "model_made": model_made,
+        "verdicts": _verdicts(run),
         "headline": headline(view.metrics),
         "actions": _actions(view),
         "may_act": ADMIN in request.roles,
@@ -175,6 +186,13 @@ def _run_context(request: HttpRequest, project: Project, run: Run) -> dict:
         "marks": marks,
         "known": urlencode(marks),
     }
+
+
+def _verdicts(run: Run) -> dict | None:
+    """Of a judge's run that succeeded: whose votes its verdicts become, and how many are in."""
+    if run.recipe != "judge" or run.state != Run.State.SUCCEEDED:
+        return None
+    return {"judge": judging.judge_name(run), "votes": judging.votes_of(run)}
 
 
 def _landmarks(run: Run) -> dict[str, tuple[int, int]]:
@@ -197,6 +215,8 @@ def _next_step(project: Project, run: Run, view: selectors.RunView) -> dict | No
     """Where the loop goes on after a run that succeeded."""
     if view.state != Run.State.SUCCEEDED:
         return None
+    if run.recipe == "judge":
+        return {"title": _("Make a snapshot"), "url": reverse("datasets", args=[project.slug])}
     if run.recipe == "generate":
         return {"title": _("See the rounds"), "url": reverse("rounds", args=[project.slug])}
     if run.recipe == "reward":

@@ -1,6 +1,7 @@
 """Further rewards and judges in a run's form: what a person chooses stands in the run's frozen config and data."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,13 @@ def make_model(project, kind: str, name: str) -> ModelVersion:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "config.json").write_text("{}")
     return ModelVersion.objects.create(project=project, kind=kind, name=name, source=f"models/form-{name}")
+
+
+@pytest.fixture(autouse=True)
+def no_runs_of_others():
+    """Run directories are named by the run's id, which every test counts from 1."""
+    yield
+    shutil.rmtree(settings.RUNS_DIR, ignore_errors=True)
 
 
 @pytest.fixture

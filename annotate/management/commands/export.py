@@ -21,14 +21,18 @@ class Command(BaseCommand):
         parser.add_argument("--votes", choices=VOTES, default="majority", help="how votes become preferences")
         parser.add_argument("--ties", action="store_true", help="preferences: ties as rows of strength “tie”")
         parser.add_argument("--edited", action="store_true", help="demonstrations: answers improved while judging too")
+        parser.add_argument(
+            "--voters", default="people", metavar="WHO",
+            help="whose judgments count: people (default), judges, everybody, or judge:NAME for one model's",
+        )  # fmt: skip
         parser.add_argument("--out", required=True, type=Path)
 
-    def handle(self, *, project, kind, format, votes, ties, edited, out, **options):
+    def handle(self, *, project, kind, format, votes, ties, edited, voters, out, **options):
         found = Project.objects.filter(slug=project).first()
         if found is None:
             raise CommandError(f"There is no project “{project}”.")
         try:
-            dataset = create_snapshot(found, kind, votes=votes, ties=ties, edited=edited)
+            dataset = create_snapshot(found, kind, votes=votes, ties=ties, edited=edited, voters=voters)
             _, _, blocks = export(dataset, format)
             _write(out, blocks)
         except UserError as error:
