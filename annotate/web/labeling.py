@@ -1,7 +1,8 @@
-"""The labeling page: one comparison at a time, judged or skipped, and the next one in the same response."""
+"""The labeling page: one comparison at a time, judged or skipped; the next in the same response or ahead of it."""
 
 from contextlib import suppress
 from datetime import timedelta
+from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -12,12 +13,15 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
+from annotate.access import membership_of
 from annotate.errors import UserError
 from annotate.labeling import attention
 from annotate.labeling.editing import own_judgments
 from annotate.labeling.progress import QueueState, queue_state, reserved_by_others
+from annotate.labeling.queue import release as give_up
 from annotate.labeling.queue import renew as renew_reservation
 from annotate.labeling.queue import reserve_next
+from annotate.labeling.standing import OPEN, standing_of
 from annotate.labeling.submit import skip_comparison, submit_judgment
 from annotate.models import Judgment, Project, Reservation, Skip
 from annotate.projects import current_guidelines
@@ -57,6 +61,31 @@ def skip(request: HttpRequest, project: Project) -> HttpResponse:
 
 @require_POST
 @project_view(ANNOTATOR)
+def ahead(request: HttpRequest, project: Project) -> HttpResponse:
+    """The pair behind the one on the screen, reserved and drawn; nothing (204) where there is none to show ahead."""
+    held_up = held_up_context(project, request.user, request.membership)
+    on_screen = request.POST.get("key", "")
+    reservation = None
+    if held_up["standing"].state == OPEN and _is_key(on_screen):
+        reservation = reserve_next(project, request.user, exclude=[on_screen])
+    if reservation is None:
+        return HttpResponse(status=204)
+    guideline = current_guidelines(project)
+    context = {"project": project, "guideline": guideline, **_pair(project, reservation), **held_up}
+    return render(request, "label/task.html", context)
+
+
+@require_POST
+@project_view(ANNOTATOR)
+def release(request: HttpRequest, project: Project) -> HttpResponse:
+    """The page is closed before it came to the pair that was reserved ahead."""
+    with suppress(UserError):
+        give_up(request.POST.get("key", ""), request.user)
+    return HttpResponse(status=204)
+
+
+@require_POST
+@project_view(ANNOTATOR)
 def renew(request: HttpRequest, project: Project, key) -> HttpResponse:
     """Keeps the pair reserved while its page is looked at. A pair that is lost meanwhile may still be submitted."""
     with suppress(UserError):
@@ -90,7 +119,10 @@ def answer(request: HttpRequest, project: Project, store, done: str, again: str 
         response["HX-Reswap"] = "innerHTML"
         return response
     if request.htmx:
-        response = _show_next(request, project, done, undo=stored.pk if isinstance(stored, Judgment) else None)
+        undo = stored.pk if isinstance(stored, Judgment) else None
+        if shown := _shown_already(request, project, done, undo):
+            return shown
+        response = _show_next(request, project, done, undo=undo)
         response["HX-Replace-Url"] = here
         return response
     messages.success(request, done)
@@ -107,17 +139,12 @@ def _show_next(request: HttpRequest, project: Project, done: str = "", undo: int
         "reservation": reservation,
         "state": state,
         "with_others": with_others,
-        "reasons": Skip.Reason.choices,
-        "renew_seconds": max(5, min(RENEW_SECONDS, project.lease_seconds // 3)),
         "guideline": guideline,
-        "submit_url": reverse("label", args=[project.slug]),
         "undo": undo if project.edit_last else None,
         **held_up,
     }
     if reservation:
-        context["page_key"] = reservation.key
-        context["sheet"] = sheet_of(project, reservation.shown)
-        context["conversation"] = conversation(reservation.comparison.prompt.messages)
+        context |= _pair(project, reservation)
     if not request.htmx:
         last = own_judgments(project, request.user).values("pk", "created_at", "guideline_id").first()
         if last and project.edit_last and timezone.now() - last["created_at"] < UNDO_FOR:
@@ -125,16 +152,69 @@ def _show_next(request: HttpRequest, project: Project, done: str = "", undo: int
         acknowledged = guideline and held_up["acknowledged"] == guideline.pk
         news = _guideline_news(last, guideline) if reservation and not acknowledged else {}
         return page(request, "label/page.html", project, **context, **news)
-    read = request.POST.get("guideline", "")
     context |= {
         "project": project,
         "oob": True,
-        "announcement": f"{done} {_announce(reservation, state, with_others)}".strip(),
-        # The panel is sent again only when the text changed under somebody's hands.
-        "guidelines_new": bool(reservation and guideline and read and read != str(guideline.number)),
+        "announcement": f"{done} {_announce(bool(reservation), state, with_others)}".strip(),
+        "guidelines_new": bool(reservation) and _changed_meanwhile(request, guideline),
         "guidelines_changed": True,
     }
     return render(request, "label/task.html", context)
+
+
+def _shown_already(request: HttpRequest, project: Project, done: str, undo: int | None) -> HttpResponse | None:
+    """The page shows the pair `ahead` since this was sent: only what stands around it is drawn. None if it shows none,
+    or one that this person may not go on with: then the answer is what they get instead.
+    """
+    on_screen = request.POST.get("ahead", "")
+    if not on_screen:
+        return None
+    request.membership = membership_of(request.user, project)  # the judgment may have paused them
+    if standing_of(project, request.membership).state != OPEN:
+        return None
+    try:
+        if not renew_reservation(on_screen, request.user):
+            return None
+    except UserError:
+        return None
+    state, guideline = queue_state(project, request.user), current_guidelines(project)
+    context = {
+        "project": project,
+        "state": state,
+        "guideline": guideline,
+        "oob": True,
+        "undo": undo if project.edit_last else None,
+        "announcement": f"{done} {_announce(True, state, 0)}",
+        "guidelines_new": _changed_meanwhile(request, guideline),
+        "guidelines_changed": True,
+    }
+    return render(request, "label/around.html", context)
+
+
+def _pair(project: Project, reservation: Reservation) -> dict:
+    """What label/task.html needs to draw a pair and its form."""
+    return {
+        "reservation": reservation,
+        "page_key": reservation.key,
+        "sheet": sheet_of(project, reservation.shown),
+        "conversation": conversation(reservation.comparison.prompt.messages),
+        "reasons": Skip.Reason.choices,
+        "renew_seconds": max(5, min(RENEW_SECONDS, project.lease_seconds // 3)),
+        "submit_url": reverse("label", args=[project.slug]),
+    }
+
+
+def _changed_meanwhile(request: HttpRequest, guideline) -> bool:
+    """Whether the text changed under somebody's hands: only then the panel is sent again."""
+    read = request.POST.get("guideline", "")
+    return bool(guideline and read and read != str(guideline.number))
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return bool(UUID(text))
+    except ValueError:
+        return False
 
 
 def _guideline_news(last: dict | None, guideline) -> dict:
@@ -144,8 +224,8 @@ def _guideline_news(last: dict | None, guideline) -> dict:
     return {"guidelines_new": bool(guideline) and before != guideline.pk, "guidelines_changed": changed}
 
 
-def _announce(reservation: Reservation | None, state: QueueState, with_others: int) -> str:
-    if reservation:
+def _announce(is_pair: bool, state: QueueState, with_others: int) -> str:
+    if is_pair:
         return _("Next comparison. %(count)s done.") % {"count": state.judged}
     if with_others:
         return _("Nothing free at the moment; this page looks again by itself.")

@@ -157,6 +157,15 @@
     // A refused one (422) stays a draft.
     if (event.detail.successful && event.detail.xhr.status < 300) forget(DRAFT);
   });
+  // What ahead.js sends by itself.
+  document.addEventListener("sent", (event) => {
+    if (recall(DRAFT)?.key === event.detail.key) forget(DRAFT);
+  });
+  document.addEventListener("send-failed", (event) => {
+    saveDraft();
+    if (event.detail.status) complainAbout(event.detail.status);
+    else complain(word(event.detail.slow ? "slow" : "unreachable"));
+  });
   document.addEventListener("htmx:sendError", (event) => {
     if (isSend(event)) complain(word("unreachable"));
   });
@@ -164,13 +173,15 @@
     if (isSend(event)) complain(word("slow"));
   });
   document.addEventListener("htmx:responseError", (event) => {
-    if (!isSend(event)) return;
-    const status = event.detail.xhr.status;
+    if (isSend(event)) complainAbout(event.detail.xhr.status);
+  });
+
+  function complainAbout(status) {
     const cookiesAreGone = status === 403 && !document.cookie.includes("csrftoken=");
     if (status === 401 || cookiesAreGone) complain(word("signed-out"));
     else if (status === 403) complain(word("forbidden"));
     else complain(`${word("broken")} (${status})`);
-  });
+  }
 
   // ---- the next pair -----------------------------------------------------------------------------------------
   document.addEventListener("htmx:afterSettle", (event) => {

@@ -11,6 +11,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SHOTS = Path(__file__).resolve().parent.parent.parent / "var" / "screenshots"
 PROJECT = "everyday-questions"
+# The next pair is on the screen, and the judgment before it is saved.
+NEXT_PAIR = """key => document.querySelector('#task')?.dataset.key !== key
+    && !document.querySelector('[data-saving]')"""
 JUDGED = 6
 # A run on two busy cores: far above what it takes, so that only a run that hangs meets it.
 RUN_TIMEOUT_MS = 240_000
@@ -86,10 +89,10 @@ def _label(site, page) -> sqlite3.Row:
         page.on("request", lambda request, seen=requests: seen.append((request.method, request.url)))
         page.keyboard.press("4" if number == 0 else "1")
         page.keyboard.press("Enter")
-        page.wait_for_function("key => document.querySelector('#task')?.dataset.key !== key", arg=key)
+        page.wait_for_function(NEXT_PAIR, arg=key)
         if number == 0:
-            pages = [(method, url) for method, url in requests if "/static/" not in url]
-            assert pages == [("POST", page.url)], "the next pair comes in the answer to the submit"
+            pages = [(method, url) for method, url in requests if "/static/" not in url and "/ahead/" not in url]
+            assert pages == [("POST", page.url)], "the next pair comes with the submit or was there before"
     stored = rows(site, JUDGMENT)
     assert len(stored) == JUDGED
     first = stored[0]
@@ -180,7 +183,7 @@ def _label_new_round(site, page) -> None:
                 return
         page.keyboard.press("2")
         page.keyboard.press("Enter")
-        page.wait_for_function("key => document.querySelector('#task')?.dataset.key !== key", arg=key)
+        page.wait_for_function(NEXT_PAIR, arg=key)
     raise AssertionError("no pair of the new policy came to the annotator")
 
 

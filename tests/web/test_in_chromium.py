@@ -13,7 +13,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine (Debian: apt install chromium)"),
 ]
 
-NEXT_PAIR = "key => document.querySelector('#task').dataset.key !== key"
+# The next pair is on the screen, and the judgment before it is saved.
+NEXT_PAIR = "key => document.querySelector('#task').dataset.key !== key && !document.querySelector('[data-saving]')"
 
 
 def key_of(page) -> str:
