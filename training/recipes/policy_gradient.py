@@ -206,26 +206,28 @@ def assign_credit(rollout: Rollout, config: PolicyGradientConfig, beta: float) -
             rewards, rollout.values, mask, gamma=config.gamma, lam=config.gae_lambda
         )
     else:  # the completion is one action: one number for all of its tokens
-        returns = rewards.sum(1).view(-1, rollout.group)
-        if config.baseline == "constrained":
-            log_ratios = ((rollout.logprobs - rollout.reference_logprobs) * mask).sum(1)
-            left = advantages.constrained_rewards(
-                returns,
-                rollout.scored.passed.view_as(returns),
-                log_ratios.view_as(returns),
-                kl_max=config.kl_max,
-            ).flatten()
-            of_completions = left - left[rollout.counted].mean()
-        elif config.baseline == "batch":
-            of_completions = advantages.batch_mean_advantages(returns)
-        elif config.baseline == "leave_one_out":
-            of_completions = advantages.leave_one_out_advantages(returns)
-        else:
-            of_completions = advantages.group_advantages(returns, scaled=config.baseline == "group_std")
-        per_token_advantages = of_completions.view(-1, 1) * mask
+        per_token_advantages = _completion_advantages(rollout, rewards.sum(1), config).view(-1, 1) * mask
     if config.whiten:
         per_token_advantages = advantages.whiten(per_token_advantages, mask & rollout.counted[:, None])
     return Credit(per_token_advantages, targets)
+
+
+def _completion_advantages(rollout: Rollout, returns: torch.Tensor, config: PolicyGradientConfig) -> torch.Tensor:
+    """What each completion earned, `returns` (completions,), less what its group or the batch did: (prompts, K)."""
+    returns = returns.view(-1, rollout.group)
+    match config.baseline:
+        case "batch":
+            return advantages.batch_mean_advantages(returns)
+        case "leave_one_out":
+            return advantages.leave_one_out_advantages(returns)
+        case "group" | "group_std":
+            return advantages.group_advantages(returns, scaled=config.baseline == "group_std")
+        case "constrained":
+            passed = rollout.scored.passed.view_as(returns)
+            log_ratios = ((rollout.logprobs - rollout.reference_logprobs) * rollout.mask).sum(1).view_as(returns)
+            left = advantages.constrained_rewards(returns, passed, log_ratios, kl_max=config.kl_max)
+            return left - left[rollout.counted.view_as(left)].mean()
+    raise AssertionError(f"no advantages for the baseline {config.baseline}")
 
 
 def update(
