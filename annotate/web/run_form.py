@@ -2,8 +2,8 @@
 
 from django import forms
 from django.utils.formats import date_format
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from annotate.models import Dataset, ModelVersion, Project
 from annotate.runs.recipes import FormField, SiteRecipe, form_fields
@@ -79,7 +79,7 @@ class RunForm(forms.Form):
             )
         labels = dict(text.labels)
         for setting in self.settings.values():
-            self.fields[setting.name] = _field(setting, labels.get(setting.name, setting.label))
+            self.fields[setting.name] = _field(setting, labels.get(setting.name) or gettext(setting.label))
         self.fields["title"] = forms.CharField(
             max_length=120,
             required=False,
@@ -112,7 +112,7 @@ class RunForm(forms.Form):
 
 def _field(setting: FormField, label: str) -> forms.Field:
     """Only the outer shape: ranges are checked by the service, which has them from the trainer."""
-    help_text = setting.help[:1].upper() + setting.help[1:]
+    help_text = gettext(setting.help[:1].upper() + setting.help[1:])
     common = {"label": label, "initial": setting.default, "help_text": help_text, "required": False}
     if setting.choices:
         return forms.ChoiceField(choices=[(choice, _readable(choice)) for choice in setting.choices], **common)
@@ -126,4 +126,4 @@ def _field(setting: FormField, label: str) -> forms.Field:
 
 
 def _readable(choice) -> str:
-    return str(choice).replace("_", " ")
+    return gettext(str(choice).replace("_", " "))
