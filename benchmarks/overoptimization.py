@@ -1,6 +1,6 @@
 """How far a proxy reward can be trusted: best of n and PPO against a small reward model, judged by the one it copies.
 
-    python -m benchmarks.overoptimization [--plot FILE.png] [--json FILE]
+    python -m benchmarks.overoptimization [--plot FILE.png] [--json FILE] [--folder DIR]
 
 The experiment of Gao, Schulman and Hilton (2023) on a laptop's scale. A gold reward model is trained on which of two
 film reviews is the favourable one; a smaller proxy on pairs of the policy's own texts, labelled by gold. Best of n and
@@ -37,7 +37,7 @@ SHAPES = {
 }
 TOKENS = 32
 POOL_PROMPTS, POOL_SAMPLES = 24, 512
-PROXY_PAIRS = 60  # few, so that the proxy is easily fooled
+PROXY_PAIRS = 30  # few, so that the proxy is easily fooled
 BETAS = (0.0, 0.05, 0.2)
 PPO = {
     "steps": 80, "prompts_per_step": 16, "samples": 4, "max_tokens": TOKENS, "learning_rate": 1.5e-4,
@@ -101,13 +101,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plot", type=Path, help="write the curves as a PNG file")
     parser.add_argument("--json", type=Path, help="write the curves' points")
+    parser.add_argument("--folder", type=Path, help="keep the models here, and take those that are there already")
     parser.add_argument("--steps", type=int, default=PPO["steps"], help="rounds of PPO at each β")
     options = parser.parse_args()
     if not REVIEWS.is_file():
         print(f"Skipped: this measures on real data that is not part of the project, {REVIEWS}.")
         return
-    with tempfile.TemporaryDirectory(prefix="prefloop-overoptimization-") as folder:
-        curves = Experiment(Path(folder), options.steps).run()
+    with tempfile.TemporaryDirectory(prefix="prefloop-overoptimization-") as passing:
+        folder = options.folder or Path(passing)
+        folder.mkdir(parents=True, exist_ok=True)
+        curves = Experiment(folder, options.steps).run()
     laws = {name: Law.fit(c.kl, c.gold, "bon" if name == "best of n" else "rl") for name, c in curves.items()}
     print(table(curves, laws))
     if options.json:
@@ -226,7 +229,9 @@ class Experiment:
         return self.folder / run / "model"
 
     def train(self, recipe: str, name: str, **settings) -> None:
-        """One run of the trainer's command line. Raises SystemExit with its last words."""
+        """One run of the trainer's command line, once a folder. Raises SystemExit with its last words."""
+        if (self.folder / name / "metrics.json").exists():
+            return
         words = [f"{key}={value}" for key, value in settings.items()]
         command = [sys.executable, "-m", "training", recipe, "--output", str(self.folder / name), *words]
         child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -243,18 +248,17 @@ class Experiment:
 
         source = str(self.model("sft-policy"))
         answerer = Answerer(source, self._machine(), _Quiet(), max_tokens=TOKENS, temperature=1.0)
-        answers = answerer.answers(load_policy(source), _messages(words), count, seed=seed)
+        answers = answerer.answers(load_policy(source), _prompts(words), count, seed=seed)
         return [[answer.text for answer in group] for group in answers]
 
     def scores(self, name: str, words: list[str], texts: list[list[str]]) -> numpy.ndarray:
         """(prompts, texts)"""
-        from training.records import Prompt
         from training.rewards.combine import Rewards, Weighted
         from training.rewards.model import RewardModelSource
 
         source = RewardModelSource(str(self.model(name)))
         rewards = Rewards({name: Weighted(source)}, self._machine(), log=_Quiet())
-        return rewards.groups([Prompt(messages) for messages in _messages(words)], texts).total.numpy()
+        return rewards.groups(_prompts(words), texts).total.numpy()
 
     def _machine(self):
         from training import runtime
@@ -282,8 +286,10 @@ class _Quiet:
     def progress(self, *args, **kwargs): ...
 
 
-def _messages(words: list[str]) -> list[list[dict]]:
-    return [[{"role": "user", "content": word}] for word in words]
+def _prompts(words: list[str]) -> list:
+    from training.records import Prompt
+
+    return [Prompt([{"role": "user", "content": word}]) for word in words]
 
 
 def smoothed(values: numpy.ndarray, width: int = 5) -> numpy.ndarray:
