@@ -77,9 +77,10 @@ def trl(
         "grpo": (library.GRPOTrainer, library.GRPOConfig),
         "rloo": (library.RLOOTrainer, library.RLOOConfig),
     }[recipe]
+    at_once = min(int(at_once), prompts_per_step * GROUP)
     config = config_class(
         output_dir=str(folder / "trl"), max_steps=steps, num_generations=GROUP, max_completion_length=NEW_TOKENS,
-        per_device_train_batch_size=int(at_once), gradient_accumulation_steps=prompts_per_step * GROUP // int(at_once),
+        per_device_train_batch_size=at_once, gradient_accumulation_steps=prompts_per_step * GROUP // at_once,
         learning_rate=learning_rate, lr_scheduler_type="constant", beta=BETA[recipe], temperature=1.0,
         bf16=precision == "bf16", use_cpu=True, gradient_checkpointing=False, seed=seed, logging_steps=1,
         save_strategy="no", report_to="none", disable_tqdm=True, dataloader_pin_memory=False,
