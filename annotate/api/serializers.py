@@ -17,13 +17,15 @@ from annotate.models import (
     Skip,
 )
 from annotate.models.judgment import Flag
+from annotate.models.project import QueuePolicy
 
 
 class ProjectSerializer(serializers.ModelSerializer):
     class Meta:
         model = Project
         fields = (
-            "slug", "name", "description", "judgments_wanted", "lease_seconds", "archived", "policy", "reward_model",
+            "slug", "name", "description", "judgments_wanted", "lease_seconds", "queue_policy", "random_share",
+            "gold_share", "archived", "policy", "reward_model",
             "created_at",
         )  # fmt: skip
 
@@ -56,6 +58,9 @@ class ProjectSettings(AskedFor):
     description = serializers.CharField(required=False, allow_blank=True)
     judgments_wanted = serializers.IntegerField(required=False, help_text="Of comparisons added from now on.")
     lease_seconds = serializers.IntegerField(required=False)
+    queue_policy = serializers.ChoiceField(QueuePolicy.choices, required=False, help_text="What comes next.")
+    random_share = serializers.FloatField(required=False, help_text="0 to 1: drawn uniformly at random instead.")
+    gold_share = serializers.FloatField(required=False, help_text="0 to 0.5: gold questions among what people get.")
     archived = serializers.BooleanField(required=False)
     writing = serializers.BooleanField(required=False, help_text="People write demonstrations.")
     demonstrations_wanted = serializers.IntegerField(required=False, help_text="Per prompt of the pool.")

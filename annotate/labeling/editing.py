@@ -13,6 +13,7 @@ from annotate.labeling.locks import lock_annotator
 from annotate.labeling.verdict import Verdict, read_verdict
 from annotate.models import Assessment, GoldQuestion, Judgment, JudgmentVersion, Project
 from annotate.projects import current_guidelines
+from annotate.quality import gold
 
 # The right answer to a question of the test is shown after it. Hidden gold questions may be changed like any pair, for
 # nobody knows which ones they are.
@@ -90,4 +91,5 @@ def edit_judgment(
     judgment.assessments.all().delete()
     Assessment.objects.bulk_create(verdict.assessments(judgment, shown))
     order.judged(project, judgment.comparison)
+    gold.check(judgment, now=judgment.changed_at)
     return judgment

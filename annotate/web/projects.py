@@ -11,11 +11,12 @@ from django.utils.translation import gettext_lazy as _
 from annotate import access
 from annotate.errors import UserError
 from annotate.models import Judgment, Membership, Project, Slot
+from annotate.models.project import QueuePolicy
 from annotate.projects import create_project, update_project
 from annotate.web.common import ADMIN, ANNOTATOR, RESEARCHER, page, project_view, signed_in
 from annotate.web.forms import add_user_error
 from annotate.web.loop import loop_of
-from annotate.web.trust_form import TrustForm
+from annotate.web.trust_form import ShareField, TrustForm
 
 
 @signed_in
@@ -145,7 +146,32 @@ class WorkForm(forms.Form):
     )
 
 
-class SettingsForm(TrustForm, WorkForm, JudgingForm, ProjectForm):
+class OrderForm(forms.Form):
+    """Which comparison comes next (annotate/labeling/policies.py)."""
+
+    title = _("Order of the queue")
+
+    queue_policy = forms.ChoiceField(
+        choices=[
+            (QueuePolicy.OLDEST, _("Oldest first")),
+            (QueuePolicy.BREADTH, _("Fewest judgments first")),
+            (QueuePolicy.UNCERTAINTY, _("Most uncertain first")),
+            (QueuePolicy.ON_POLICY, _("Newest round first")),
+        ],
+        label=_("Which comparison comes next"),
+        help_text=_("What waits is put in order anew when this changes."),
+    )
+    random_share = ShareField(
+        required=True, min_value=0, label=_("Drawn at random instead, in percent"),
+        help_text=_("Some random picks are what lets estimates be weighted to all comparisons; 0 gives that up."),
+    )  # fmt: skip
+    gold_share = ShareField(
+        required=True, min_value=0, max_value=50, label=_("Gold questions among them, in percent"),
+        help_text=_("Hidden questions whose answer is known; each person meets each of them once."),
+    )  # fmt: skip
+
+
+class SettingsForm(TrustForm, WorkForm, OrderForm, JudgingForm, ProjectForm):
     """All settings; `sections` puts them under the titles of the forms that it is made of."""
 
     archived = forms.BooleanField(

@@ -8,7 +8,7 @@ class ShareField(forms.FloatField):
     """A share from 0 to 1 that people write and read in percent."""
 
     def __init__(self, **options):
-        super().__init__(required=False, min_value=1, max_value=100, **options)
+        super().__init__(**{"required": False, "min_value": 1, "max_value": 100, **options})
 
     def prepare_value(self, value):
         return round(100 * value, 2) if isinstance(value, float) else value

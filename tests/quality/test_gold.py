@@ -11,6 +11,7 @@ from django.utils import timezone
 from annotate.datasets.snapshots import create_snapshot
 from annotate.errors import UserError
 from annotate.labeling.admission import lift_pause
+from annotate.labeling.editing import edit_judgment
 from annotate.labeling.standing import standing
 from annotate.labeling.submit import skip_comparison, submit_judgment
 from annotate.models import GoldQuestion, Judgment, Reservation, Slot, User
@@ -191,6 +192,17 @@ def test_gold_answers_below_the_threshold_pause(project, root, ada, questions, a
     lift_pause(project, ada, user=root)
     answer(ada, pairs[4], first=False)
     assert standing(project, ada).state == "open", "a lifted pause begins anew"
+
+
+def test_a_changed_answer_counts_as_what_it_says_now(project, root, ada, questions, answer):
+    update_project(project, root, pause_below_gold=0.6, pause_after=4)
+    for question, first in zip(questions(4), (True, True, True, False), strict=True):
+        answer(ada, question.comparison, first=first)
+    assert standing(project, ada).state == "open"
+    matched = Judgment.objects.filter(annotator=ada).order_by("pk").first()
+    edit_judgment(project, ada, matched.pk, rating=5 - matched.rating)
+    assert gold.gold_record(project, ada.pk) == Record(2, 4)
+    assert project.memberships.get(user=ada).pause_reason == "gold"
 
 
 def test_a_question_out_of_service_counts_against_nobody(project, root, ada, questions, answer):

@@ -62,10 +62,12 @@ def test_settings_are_saved_and_wrong_ones_told_at_their_field(browser, project)
     client = browser("admin")
     good = {"name": "Kinder", "description": "d", "judgments_wanted": 3, "lease_minutes": 10,
             "demonstrations_wanted": 1, "edit_last": 50, "qualification_questions": 5, "pause_after": 20,
-            "qualification_pass": "80", "rate_per_hour": "18.50"}
+            "qualification_pass": "80", "rate_per_hour": "18.50",
+            "queue_policy": "breadth", "random_share": "25", "gold_share": "0"}
     assert client.post("/p/kind/settings/", good).status_code == 302
     project.refresh_from_db()
     assert (project.qualification_pass, project.pause_below_gold) == (0.8, None), "asked in percent, kept as a share"
+    assert (project.queue_policy, project.random_share, project.gold_share) == ("breadth", 0.25, 0)
     assert 'value="80.0"' in client.get("/p/kind/settings/").content.decode()
     assert (project.name, project.judgments_wanted, project.lease_seconds) == ("Kinder", 3, 600)
     html = text(client.post("/p/kind/settings/", good | {"judgments_wanted": 51}))

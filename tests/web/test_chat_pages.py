@@ -159,7 +159,7 @@ def test_another_persons_conversation_is_not_found(browser, chatting):
 def test_an_admin_connects_pauses_and_removes(browser, project):
     client = browser("admin")
     settings = client.get("/p/kind/settings/").context["form"].initial
-    kept = {name: value for name, value in settings.items() if value not in (None, False)}
+    kept = {name: value for name, value in settings.items() if value is not None and value is not False}
     client.post("/p/kind/settings/", kept | {"chat": "on"})
     sent = {"name": "One", "base_url": "http://127.0.0.1:9/v1/", "model_name": "m", "temperature": 1, "max_tokens": 9}
     assert "No model answers yet" in text(client.get(URL))

@@ -46,7 +46,7 @@ def test_settings_switch_what_is_asked(browser, project):
     page = client.get("/p/kind/settings/").content.decode()
     assert "What annotators are asked" in page
     sent = {"name": "Kind", "judgments_wanted": 1, "lease_minutes": 30, "demonstrations_wanted": 1, "edit_last": 7,
-            **dict.fromkeys(EVERYTHING, "on")}  # fmt: skip
+            "queue_policy": "oldest", **dict.fromkeys(EVERYTHING, "on")}  # fmt: skip
     fields = dict(re.findall(r'<input type="number" name="(\w+)" value="([^"]*)"', page))
     answer = client.post("/p/kind/settings/", fields | sent)
     assert answer.status_code == 302, re.findall(r'class="error".*?</div>', answer.content.decode(), re.S)
