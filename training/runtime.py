@@ -97,8 +97,8 @@ def bf16_pays(device_type: str) -> bool:
 
 
 def _matmul_seconds(device_type: str, dtype: torch.dtype) -> float:
-    # Small on a CPU: one without bfloat16 units takes fifty times as long for it as for float32.
-    size = 256 if device_type == "cpu" else 4096
+    # Small on a CPU: one without bfloat16 units takes fifty times as long for it as for float32, here some 60 ms.
+    size = 512 if device_type == "cpu" else 4096
     a, b = (torch.ones(size, size, dtype=dtype, device=device_type) for _ in range(2))
     (a @ b)[0, 0].item()  # reading a number waits for a GPU to finish
     begin = time.perf_counter()

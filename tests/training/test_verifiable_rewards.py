@@ -133,6 +133,6 @@ def test_a_prompts_row_may_say_how_its_answer_is_checked():
     prompt = parse_record(row, "prompts", "f.jsonl", 1)
     assert prompt.reference == {"answer": "4", "tests": ["assert f() == 4"], "schema": {"type": "object"}}
     assert parse_record(to_line(prompt), "prompts", "f.jsonl", 1) == prompt
-    for wrong in ({"answer": ["4"]}, {"tests": "assert True"}, {"tests": []}, {"tests": [1]}, {"schema": "{}"}):
+    for wrong in ({"answer": ["4"]}, {"tests": "assert True"}, {"tests": []}, {"tests": [1]}, {"schema": 3}):
         with pytest.raises(RecordError, match=f'f.jsonl, line 3, field "{next(iter(wrong))}'):
             parse_record({"prompt": "?", **wrong}, "prompts", "f.jsonl", 3)
