@@ -327,3 +327,14 @@ def test_the_update_does_not_see_a_masked_completion(preset, tmp_path):
         list(update(actors, make_optimizer(actors, settings), credit, position, settings, machine))
         weights.append(torch.cat([parameter.flatten() for parameter in actors.trained().parameters()]))
     assert torch.equal(*weights)
+
+
+def test_another_tokenizer_is_said_once(models, tmp_path):
+    tokenizer = load_tokenizer(models["policy"])
+    tokenizer.chat_template = "A chat: " + tokenizer.chat_template
+    save_model(load_reward_model(models["policy"], seed=1), tokenizer, tmp_path / "reward")
+    settings = {"model": models["policy"], "prompts": models["prompts"], "max_tokens": 4, "samples": 2}
+    for reward_model, times in ((models["reward"], 0), (tmp_path / "reward", 1)):
+        run = train("best_of_n", tmp_path / f"run{times}", **settings, reward_model=reward_model)
+        said = [event for event in run.of_kind("message") if "encoded anew by its own tokenizer" in event["text"]]
+        assert run.code == 0 and len(said) == times

@@ -41,7 +41,13 @@ def _load(
     try:
         match source:
             case spec.ModelReward():
-                return RewardModelSource(source.path, model=_over(trunk, source.path, log), **place)
+                rewards = RewardModelSource(source.path, model=_over(trunk, source.path, log), **place)
+                if tokenizer is not None and _reads_otherwise(rewards.tokenizer, tokenizer):
+                    log.message(
+                        f"the reward model {name} reads chats as other tokens than the policy writes: completions are "
+                        "decoded, and encoded anew by its own tokenizer and chat template"
+                    )
+                return rewards
             case spec.MaxLength():
                 return MaxLengthSource(source, tokenizer)
             case spec.LengthPenalty():
@@ -61,6 +67,11 @@ def _load(
     except ConfigError as error:
         raise ConfigError(f"the reward source {name}: {error}") from None
     raise AssertionError(f"no class for {source}")
+
+
+def _reads_otherwise(one, other) -> bool:
+    """Whether two tokenizers have different vocabularies or chat templates."""
+    return one.get_vocab() != other.get_vocab() or one.chat_template != other.chat_template
 
 
 def _over(trunk, source: str, log: EventLog):
