@@ -14,7 +14,7 @@ from annotate.models import Adjudication, Comparison, GoldQuestion, Membership, 
 from annotate.quality import adjudication
 from annotate.quality.gold_questions import NewQuestion, change_question, make_questions, question_rows
 from annotate.quality.progress import own_progress, project_progress
-from annotate.quality.splits import split_comparisons
+from annotate.quality.waiting import waiting_splits
 
 ADMIN, RESEARCHER, ANNOTATOR = access.Role.ADMIN, access.Role.RESEARCHER, access.Role.ANNOTATOR
 
@@ -106,7 +106,7 @@ class PersonProgressSerializer(serializers.Serializer):
     name = serializers.CharField()
     judgments = serializers.IntegerField()
     recent = serializers.IntegerField(help_text="In the last 28 days.")
-    seconds = serializers.FloatField(allow_null=True, help_text="The median of these.")
+    seconds = serializers.FloatField(allow_null=True, help_text="The mean of these.")
     hours = serializers.FloatField()
     cost = serializers.FloatField(allow_null=True)
     gold = RecordSerializer()
@@ -218,8 +218,11 @@ class Splits(ProjectView):
 
     @extend_schema(responses=SplitSerializer(many=True))
     def get(self, request, slug):
-        """Pairs whose votes are in and name no better response; how they were split shows after a blind verdict."""
-        return self.paged(split_comparisons(self.project), SplitSerializer)
+        """Pairs whose votes are in and name no better response; how they were split shows after a blind verdict.
+
+        Of many, the thousand with the most votes when the quality report was last computed.
+        """
+        return self.paged(waiting_splits(self.project).pairs, SplitSerializer)
 
 
 class Adjudicate(ProjectView):
@@ -250,7 +253,7 @@ class Progress(ProjectView):
     @extend_schema(responses=ProgressSerializer)
     def get(self, request, slug):
         """Throughput, cost, projected end, and who judged."""
-        return Response(ProgressSerializer(project_progress(self.project, request.user)).data)
+        return Response(ProgressSerializer(project_progress(self.project)).data)
 
 
 class OwnProgress(ProjectView):

@@ -1,23 +1,29 @@
-"""The running totals in ProjectTally and PersonTally: triggers keep them, whoever writes the rows they count.
+"""The running totals in ProjectTally, PersonTally and DayTally: triggers keep them, whoever writes the rows they count.
 
 Triggers, because slots, judgments and skips are written by services, in bulk by imports, and deleted by cascades: a
 total that each of these had to think of would be wrong sooner or later. They are dropped before every `migrate` and
 made anew after it, for SQLite forgets a table's triggers when a migration rebuilds it. `recount` puts totals right.
 """
 
+import re
 from dataclasses import dataclass
+from datetime import UTC, date
 
 from django.db import connections, transaction
-from django.db.models import Count
+from django.db.models import Case, Count, F, FloatField, QuerySet, Sum, Value, When
+from django.db.models.functions import Coalesce, TruncDate
 
-from annotate.models import Judgment, PersonTally, Project, ProjectTally, Skip, Slot
+from annotate.models import DayTally, Judgment, PersonTally, Project, ProjectTally, Skip, Slot
 
 COUNTS = ("judged", "skipped", "filled")
 
 
 @dataclass(frozen=True)
 class _Trigger:
-    """`sql` is done for each row that `when` holds for; OLD and NEW are the row. An INSERT's reads all of `added`."""
+    """`sql` is done for each row that `when` holds for; OLD and NEW are the row. An INSERT's reads all of `added`.
+
+    UTC_DAY(column) in it stands for the day of a time as this database takes it.
+    """
 
     table: str
     event: str
@@ -114,6 +120,38 @@ for _table, _column in (("annotate_judgment", "judged"), ("annotate_skip", "skip
     ]  # fmt: skip
 
 
+def _seconds(row: str) -> str:
+    """What a judgment took, as DayTally counts it."""
+    shown = f"CASE WHEN {row}.seconds > {DayTally.MOST_SECONDS} THEN {DayTally.MOST_SECONDS} ELSE {row}.seconds END"
+    return f"COALESCE({row}.active_seconds, {shown}, 0)"
+
+
+_TRIGGERS += [
+    _Trigger(
+        "annotate_judgment", "INSERT", "tally_day",
+        f"""INSERT INTO annotate_daytally (project_id, user_id, day, judgments, seconds)
+        SELECT project_id, user_id, day, n, spent FROM (
+            SELECT c.project_id, added.annotator_id AS user_id, UTC_DAY(added.created_at) AS day,
+                COUNT(*) AS n, SUM({_seconds("added")}) AS spent
+            FROM added JOIN annotate_comparison c ON c.id = added.comparison_id
+            WHERE added.reservation_id IS NOT NULL
+            GROUP BY c.project_id, added.annotator_id, UTC_DAY(added.created_at)
+        ) counted WHERE n <> 0
+        ON CONFLICT (project_id, user_id, day) DO UPDATE SET
+            judgments = annotate_daytally.judgments + excluded.judgments,
+            seconds = annotate_daytally.seconds + excluded.seconds""",
+        columns=("comparison_id", "annotator_id", "reservation_id", "created_at", "seconds", "active_seconds"),
+    ),
+    _Trigger(
+        "annotate_judgment", "DELETE", "tally_not_day",
+        f"""UPDATE annotate_daytally SET judgments = judgments - 1, seconds = seconds - {_seconds("OLD")}
+        WHERE project_id = (SELECT project_id FROM annotate_comparison WHERE id = OLD.comparison_id)
+            AND user_id = OLD.annotator_id AND day = UTC_DAY(OLD.created_at)""",
+        when="OLD.reservation_id IS NOT NULL",
+    ),
+]  # fmt: skip
+
+
 def install(using: str) -> None:
     """Makes the triggers, in place of those that are there."""
     remove(using)
@@ -139,7 +177,7 @@ def remove(using: str) -> None:
 def _on_sqlite(trigger: _Trigger) -> list[str]:
     """A row at a time: `added` is a table of the one row."""
     row = ", ".join(f"NEW.{column} AS {column}" for column in trigger.columns)
-    sql = trigger.sql.replace("FROM added", f"FROM (SELECT {row}) added")
+    sql = trigger.sql.replace("FROM added", f"FROM (SELECT {row}) added").replace("UTC_DAY(", "date(")
     when = f"WHEN {trigger.when} " if trigger.when else ""
     return [f"CREATE TRIGGER {trigger.name} AFTER {trigger.event} ON {trigger.table} {when}BEGIN {sql}; END"]
 
@@ -150,9 +188,10 @@ def _on_postgresql(trigger: _Trigger) -> list[str]:
     scope = f"FOR EACH ROW {when}"
     if trigger.event == "INSERT":
         scope = "REFERENCING NEW TABLE AS added FOR EACH STATEMENT "
+    sql = re.sub(r"UTC_DAY\((.+?)\)", r"CAST(\1 AT TIME ZONE 'UTC' AS date)", trigger.sql)
     return [
         f"CREATE OR REPLACE FUNCTION {trigger.name}() RETURNS trigger LANGUAGE plpgsql AS "
-        f"$$ BEGIN {trigger.sql}; RETURN NULL; END $$",
+        f"$$ BEGIN {sql}; RETURN NULL; END $$",
         f"CREATE TRIGGER {trigger.name} AFTER {trigger.event} ON {trigger.table} {scope}"
         f"EXECUTE FUNCTION {trigger.name}()",
     ]
@@ -179,7 +218,43 @@ def recount(project: Project) -> list[str]:
         if any(right[name] != (getattr(tally, name) if tally else 0) for name in COUNTS):
             wrong.append(f"{project.slug}: the totals of {tally.user if tally else f'person {user}'} were wrong.")
             PersonTally.objects.update_or_create(project=project, user_id=user, defaults=right)
-    return wrong
+    return wrong + _recount_days(project)
+
+
+# What a judgment took, as DayTally counts it.
+SECONDS = Coalesce(
+    "active_seconds",
+    Case(
+        When(seconds__gt=DayTally.MOST_SECONDS, then=Value(float(DayTally.MOST_SECONDS))), default=F("seconds"),
+        output_field=FloatField(),
+    ),
+    0.0,
+)  # fmt: skip
+
+
+def per_day(judgments: QuerySet) -> dict[tuple[int, date], tuple[int, float]]:
+    """By person and day: how many of `judgments` made here, and their seconds. Reads them all."""
+    rows = (
+        judgments.filter(reservation__isnull=False).order_by()
+        .annotate(day=TruncDate("created_at", tzinfo=UTC)).values_list("annotator", "day")
+        .annotate(n=Count("pk"), spent=Sum(SECONDS))
+    )  # fmt: skip
+    return {(user, day): (n, spent) for user, day, n, spent in rows}
+
+
+def _recount_days(project: Project) -> list[str]:
+    right = per_day(Judgment.objects.filter(comparison__project=project))
+    kept = {(tally.user_id, tally.day): tally for tally in DayTally.objects.filter(project=project)}
+    wrong = set()
+    for user, day in set(kept).union(right):
+        judgments, seconds = right.get((user, day), (0, 0.0))
+        tally = kept.get((user, day))
+        # Sums in another order differ in their last digits.
+        if tally is None or tally.judgments != judgments or abs(tally.seconds - seconds) > 0.01 * max(1, judgments):
+            wrong.add(day)
+            totals = {"judgments": judgments, "seconds": seconds}
+            DayTally.objects.update_or_create(project=project, user_id=user, day=day, defaults=totals)
+    return [f"{project.slug}: the totals of {day} were wrong." for day in sorted(wrong)]
 
 
 def _by_person(rows, field: str) -> dict[int, int]:

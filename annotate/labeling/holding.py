@@ -20,7 +20,9 @@ FOUND, SERVED, LEFT_OUT = Response.LeakState.FOUND, Response.LeakState.SERVED, R
 
 def leaks_of(project: Project) -> QuerySet[Response]:
     """The responses in which something was found and that are still to be looked at, the oldest first."""
-    return Response.objects.filter(prompt__project=project, leak_state=FOUND).order_by("pk")
+    # The condition of the index `response_leaks` word for word: SQLite does not see that FOUND implies it.
+    found = Response.objects.filter(~Q(leak_state=""), leak_state=FOUND)
+    return found.filter(prompt__project=project).order_by("pk")
 
 
 @transaction.atomic

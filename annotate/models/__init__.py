@@ -13,7 +13,7 @@ from annotate.models.quality_report import QualityReport
 from annotate.models.round import Round
 from annotate.models.run import Run, RunEvent
 from annotate.models.slot import Reservation, Slot
-from annotate.models.tally import PersonTally, ProjectTally
+from annotate.models.tally import DayTally, PersonTally, ProjectTally
 from annotate.models.user import User
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "ChatTurn",
     "Comparison",
     "Dataset",
+    "DayTally",
     "Demonstration",
     "DemonstrationVersion",
     "GoldQuestion",

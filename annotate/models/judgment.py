@@ -70,9 +70,16 @@ DECIDED = Q(winner__isnull=False) | Q(rating__isnull=True)
 JUDGE_PREFIX = "judge:"
 
 
-def by_people(judgment: str = "") -> Q:
-    """Judgments that no model made; `judgment` is the way to them, such as "judgments__"."""
-    return ~Q(**{f"{judgment}annotator__username__startswith": JUDGE_PREFIX})
+def by_people(judgment: str = "", *, of: str = "annotator") -> Q:
+    """Judgments that no model made; `judgment` is the way to them, such as "judgments__", and `of` their author."""
+    return ~Q(**{f"{judgment}{of}__username__startswith": JUDGE_PREFIX})
+
+
+def ordinary() -> Q:
+    """Judgments that answer no gold question. The votes that a question was made of are as ordinary as any: to leave
+    them out because they agreed would make all others look as if they agreed less.
+    """
+    return Q(comparison__gold__isnull=True) | Q(created_at__lt=F("comparison__gold__created_at"))
 
 
 _OF_A_PAIR = Q(rating__isnull=False, left__isnull=False, right__isnull=False)

@@ -35,3 +35,25 @@ class PersonTally(models.Model):
 
     def __str__(self):
         return f"{self.user} in {self.project}: {self.judged} judged"
+
+
+class DayTally(models.Model):
+    """What a person judged in a project on one day (UTC), and the `seconds` that it took. Imported votes have no day.
+
+    A judgment takes its active time; where the page measured none, the time that the pair was shown, at most
+    MOST_SECONDS of it: who went to lunch did not judge.
+    """
+
+    MOST_SECONDS = 900
+
+    project = models.ForeignKey("annotate.Project", on_delete=models.CASCADE, related_name="days", db_index=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    day = models.DateField()
+    judgments = models.BigIntegerField(default=0)
+    seconds = models.FloatField(default=0.0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["project", "user", "day"], name="tally_one_a_day")]
+
+    def __str__(self):
+        return f"{self.user} in {self.project} on {self.day}: {self.judgments} judged"

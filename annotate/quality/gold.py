@@ -57,9 +57,19 @@ def check(answer: Judgment | Skip, *, now: datetime | None = None) -> None:
         pause_for(membership, crossed, now)
 
 
-def gold_record(project: Project, user_id: int, since: datetime | None = None) -> Record:
-    """The answers of a person to the gold questions in service, after `since` where one is given."""
-    return _record(_answers(project, user_id, GOLD, since))
+def gold_record(
+    project: Project, user_id: int, since: datetime | None = None, *, until: datetime | None = None
+) -> Record:
+    """The answers of a person to the gold questions in service, after `since` and before `until` where one is given."""
+    answers = _answers(project, user_id, GOLD, since)
+    return _record(answers.filter(created_at__lt=until) if until else answers)
+
+
+def gold_records(project: Project) -> dict[int, Record]:
+    """The same of everybody who answered any, by their primary keys, in one query."""
+    answers = _answers_of_all(project, GOLD).order_by().values_list("annotator")
+    counted = answers.annotate(matched=Count("pk", filter=MATCHES), answered=Count("pk"))
+    return {user: Record(matched, answered) for user, matched, answered in counted}
 
 
 def test_record(project: Project, membership: Membership) -> Record:
@@ -130,12 +140,17 @@ def _crossed(project: Project, membership: Membership) -> str | None:
 
 
 def _answers(project: Project, user_id: int, purpose: str, since: datetime | None) -> QuerySet[Judgment]:
-    """This person's judgments of the questions in service, those left out that a question was made of."""
-    answers = Judgment.objects.filter(
-        annotator=user_id, comparison__project=project, comparison__gold__purpose=purpose,
-        comparison__gold__active=True, created_at__gte=F("comparison__gold__created_at"),
-    )  # fmt: skip
+    """This person's judgments of the questions in service."""
+    answers = _answers_of_all(project, purpose).filter(annotator=user_id)
     return answers.filter(created_at__gt=since) if since else answers
+
+
+def _answers_of_all(project: Project, purpose: str) -> QuerySet[Judgment]:
+    """Judgments of the questions in service by the people who met them, those left out that a question was made of."""
+    return Judgment.objects.filter(
+        comparison__project=project, comparison__gold__purpose=purpose, comparison__gold__active=True,
+        reservation__isnull=False, created_at__gte=F("comparison__gold__created_at"),
+    )  # fmt: skip
 
 
 def _record(answers: QuerySet[Judgment]) -> Record:

@@ -1,37 +1,30 @@
 """How far a project and each of its people have come: the database's side of throughput, cost and “my progress”."""
 
-from collections import defaultdict
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from statistics import median
 
-from django.db.models import Case, Count, F, FloatField, Q, Sum, Value, When
-from django.db.models.functions import Coalesce, TruncDate
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from annotate.labeling.progress import open_for, queue_state
-from annotate.models import Judgment, Project, User
-from annotate.models.judgment import by_people
-from annotate.quality.gold import MATCHES, Record, gold_record
+from annotate.labeling.progress import project_totals, queue_state
+from annotate.models import DayTally, Judgment, Project
+from annotate.models.judgment import by_people, ordinary
+from annotate.quality.gold import Record, gold_record, gold_records
 from annotate.quality.throughput import Projection, by_day, cost_per_judgment, project_end
 
 # The days that the pages show.
 DAYS = 28
-# Where the page did not measure active time, a judgment counts with at most this much: who went to lunch did not judge.
-MOST_SECONDS = 900.0
 # An own agreement over fewer answers of others says nothing.
 FEWEST_SHARED = 10
-LAST = 100
-
-_SPENT = Coalesce(
-    "active_seconds",
-    Case(When(seconds__gt=MOST_SECONDS, then=Value(MOST_SECONDS)), default=F("seconds"), output_field=FloatField()),
-)
+# How many of a person's last judgments tell their speed, and how many pairs their agreement with others.
+LAST, LAST_PAIRS = 100, 500
 
 
 @dataclass(frozen=True)
 class PersonProgress:
-    """What one person judged, all in all and in the last DAYS days (`recent`); `seconds` is their median then."""
+    """What one person judged, all in all and in the last DAYS days (`recent`); `seconds` is the mean of these."""
 
     name: str
     judgments: int
@@ -59,7 +52,12 @@ class ProjectProgress:
 
 @dataclass(frozen=True)
 class OwnProgress:
-    """`agreement` is the share of others' votes on the same pairs that are the same, over `shared` votes."""
+    """`agreement` is the share of others' votes on the same last pairs that are the same, over `shared` votes; `left`
+    are the judgments that the whole project still wants.
+
+    Nothing here may tell which of the last answers met a gold question. So agreement and `gold` are those of before
+    today, and `left` is of the state that this person is shown (labeling/progress.py).
+    """
 
     days: list[tuple[date, int]]
     judged: int
@@ -72,102 +70,96 @@ class OwnProgress:
     gold: Record | None
 
 
-def project_progress(project: Project, user, *, now: datetime | None = None) -> ProjectProgress:
-    """As `user`, an admin, sees it. In seven queries, none of which reads more than the last DAYS days row by row."""
+def project_progress(project: Project, *, now: datetime | None = None) -> ProjectProgress:
+    """In seven queries of running totals: whatever was judged, only people and days make it longer."""
     now = now or timezone.now()
-    made = _made_here(project)
-    counts = _per_day(made.filter(created_at__gte=now - timedelta(days=DAYS)))
-    totals = made.aggregate(judgments=Count("pk"), seconds=Sum(_SPENT))
-    state = queue_state(project, user)
-    seconds = totals["seconds"] or 0.0
-    each = cost_per_judgment(project.rate_per_hour, seconds, totals["judgments"])
-    today = timezone.localdate(now)
+    today = now.astimezone(UTC).date()
+    made = DayTally.objects.filter(project=project).order_by()
+    counts = dict(made.filter(day__gt=today - timedelta(days=DAYS)).values_list("day").annotate(n=Sum("judgments")))
+    totals = made.aggregate(judgments=Sum("judgments", default=0), seconds=Sum("seconds", default=0.0))
+    wanted, done = project_totals(project)
+    each = cost_per_judgment(project.rate_per_hour, totals["seconds"], totals["judgments"])
     return ProjectProgress(
         days=by_day(counts, today, DAYS),
         judgments=totals["judgments"],
-        wanted=state.total_wanted,
-        done=state.total_done,
-        hours=seconds / 3600,
+        wanted=wanted,
+        done=done,
+        hours=totals["seconds"] / 3600,
         cost=None if each is None else each * totals["judgments"],
         cost_each=each,
-        end=project_end(counts, state.total_wanted - state.total_done, today),
-        people=_people(project, now),
+        end=project_end(counts, wanted - done, today),
+        people=_people(project, today),
     )
 
 
 def own_progress(project: Project, user, *, now: datetime | None = None) -> OwnProgress:
     """What a person sees about themselves: never another person's name or vote."""
     now = now or timezone.now()
-    mine = _made_here(project).filter(annotator=user)
-    counts = _per_day(mine.filter(created_at__gte=now - timedelta(days=DAYS)))
+    today = now.astimezone(UTC).date()
+    midnight = datetime.combine(today, time(), UTC)
+    mine = DayTally.objects.filter(project=project, user=user)
+    counts = dict(mine.filter(day__gt=today - timedelta(days=DAYS)).values_list("day", "judgments"))
     state = queue_state(project, user)
-    last = mine.order_by("-created_at").values_list(Coalesce("active_seconds", "seconds"), flat=True)[:LAST]
+    last = _made_here(project, user).values_list(Coalesce("active_seconds", "seconds"), flat=True)[:LAST]
     known = [seconds for seconds in last if seconds is not None]
-    shared, same = _agreement(project, user)
-    today = timezone.localdate(now)
+    shared, same = _agreement(project, user, midnight)
     return OwnProgress(
         days=by_day(counts, today, DAYS),
         judged=state.judged,
         skipped=state.skipped,
-        left=open_for(project, user, now=now),
+        left=state.total_wanted - state.total_done,
         today=counts.get(today, 0),
         seconds=median(known) if known else None,
         agreement=same / shared if shared >= FEWEST_SHARED else None,
         shared=shared,
-        gold=gold_record(project, user.pk) if project.show_gold_accuracy else None,
+        gold=gold_record(project, user.pk, until=midnight) if project.show_gold_accuracy else None,
     )
 
 
-def _made_here(project: Project):
-    return Judgment.objects.filter(comparison__project=project, reservation__isnull=False)
+def _made_here(project: Project, user) -> QuerySet[Judgment]:
+    """The newest first."""
+    made = Judgment.objects.filter(annotator=user, comparison__project=project, reservation__isnull=False)
+    return made.order_by("-pk")
 
 
-def _per_day(judgments) -> dict[date, int]:
-    rows = judgments.annotate(day=TruncDate("created_at")).order_by().values_list("day").annotate(count=Count("pk"))
-    return dict(rows)
+def _agreement(project: Project, user, until: datetime) -> tuple[int, int]:
+    """How many votes others gave on the last ordinary pairs of `user`, and how many of them are the same."""
+    mine = dict(
+        _made_here(project, user)
+        .filter(ordinary(), rating__isnull=False, created_at__lt=until)
+        .values_list("comparison", "winner")[:LAST_PAIRS]
+    )
+    others = (
+        Judgment.objects.filter(
+            by_people(), ordinary(), comparison__in=list(mine), rating__isnull=False, created_at__lt=until
+        )
+        .exclude(annotator=user)
+        .values_list("comparison", "winner")
+    )
+    same = [winner == mine[comparison] for comparison, winner in others]
+    return len(same), sum(same)
 
 
-def _agreement(project: Project, user) -> tuple[int, int]:
-    """How many votes others gave on the ordinary pairs that `user` judged, and how many of them are the same."""
-    others = Judgment.objects.filter(
-        by_people(), comparison__project=project, comparison__gold__isnull=True, rating__isnull=False,
-        comparison__judgments__annotator=user, comparison__judgments__rating__isnull=False,
-    ).exclude(annotator=user)  # fmt: skip
-    mine = "comparison__judgments"
-    same = Q(winner=F(f"{mine}__winner")) | Q(winner__isnull=True, rating=F(f"{mine}__rating"))
-    found = others.aggregate(shared=Count("pk"), same=Count("pk", filter=same))
-    return found["shared"], found["same"]
-
-
-def _people(project: Project, now: datetime) -> list[PersonProgress]:
+def _people(project: Project, today: date) -> list[PersonProgress]:
     """Who judged in the last DAYS days, the busiest first."""
-    recent = defaultdict(list)
-    rows = _made_here(project).filter(created_at__gte=now - timedelta(days=DAYS)).values_list("annotator", _SPENT)
-    for annotator, seconds in rows.iterator():
-        recent[annotator].append(seconds)
-    totals = {
-        row["annotator"]: row
-        for row in _made_here(project).filter(annotator__in=recent).order_by().values("annotator")
-        .annotate(judgments=Count("pk"), seconds=Sum(_SPENT))
-    }  # fmt: skip
-    as_gold = Q(comparison__gold__active=True, comparison__gold__purpose="gold")
-    answered = {
-        row["annotator"]: Record(row["matched"], row["answered"])
-        for row in _made_here(project)
-        .filter(as_gold, annotator__in=recent, created_at__gte=F("comparison__gold__created_at"))
-        .order_by().values("annotator").annotate(matched=Count("pk", filter=MATCHES), answered=Count("pk"))
-    }  # fmt: skip
-    names = dict(User.objects.filter(pk__in=recent).values_list("pk", "username"))
+    lately = Q(day__gt=today - timedelta(days=DAYS))
+    rows = (
+        DayTally.objects.filter(project=project).order_by().values("user", "user__username")
+        .annotate(
+            made=Sum("judgments"), spent=Sum("seconds"), recent=Sum("judgments", filter=lately),
+            spent_lately=Sum("seconds", filter=lately),
+        )
+        .filter(recent__gt=0)
+    )  # fmt: skip
+    records = gold_records(project)
     people = []
-    for pk, times in recent.items():
-        total, known = totals[pk], [seconds for seconds in times if seconds is not None]
-        spent = total["seconds"] or 0.0
-        each = cost_per_judgment(project.rate_per_hour, spent, total["judgments"])
+    for row in rows:
+        each = cost_per_judgment(project.rate_per_hour, row["spent"], row["made"])
         people.append(
             PersonProgress(
-                name=names[pk], judgments=total["judgments"], recent=len(times),
-                seconds=median(known) if known else None, hours=spent / 3600,
-                cost=None if each is None else each * total["judgments"], gold=answered.get(pk, Record(0, 0)),
+                name=row["user__username"], judgments=row["made"], recent=row["recent"],
+                seconds=row["spent_lately"] / row["recent"], hours=row["spent"] / 3600,
+                cost=None if each is None else each * row["made"], gold=records.get(row["user"], Record(0, 0)),
             )
         )  # fmt: skip
     return sorted(people, key=lambda person: (-person.recent, person.name))

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 
 from annotate.models import Assessment, Project
-from annotate.models.judgment import Rating
+from annotate.models.judgment import Rating, by_people
 
 
 def implied_rows(project: Project, criteria: int) -> Iterator[tuple]:
@@ -14,7 +14,7 @@ def implied_rows(project: Project, criteria: int) -> Iterator[tuple]:
     time are unknown, for they were given to the whole.
     """
     assessed = (
-        Assessment.objects.filter(judgment__comparison__project=project, rank__isnull=False)
+        Assessment.objects.filter(by_people("judgment__"), judgment__comparison__project=project, rank__isnull=False)
         .order_by("judgment", "place")
         .values_list("judgment", "judgment__annotator", "judgment__comparison", "judgment__reservation",
                      "judgment__guideline__number", "response", "rank")

@@ -20,8 +20,12 @@ from annotate.models import GoldQuestion, JudgmentVersion, PersonTally, Project,
 from annotate.quality import panels, selectors
 from annotate.quality.bias import FEWEST_VOTES
 from annotate.quality.bias_panel import TITLES, people_bias, project_bias
+from annotate.quality.gold_questions import candidates
 from annotate.quality.reliability import mace
+from annotate.quality.splits import split_comparisons
 
+# Of many split pairs and candidates for gold questions, so many are kept: more than are decided before the next report.
+MOST_LISTED = 1000
 # Up to so many judgments the figures take less time than a person notices.
 AT_ONCE = 3000
 PATIENCE = timedelta(seconds=10)
@@ -53,6 +57,11 @@ class Figures:
         return self.judgments - self.content["judgments_counted"] if self.content else 0
 
 
+def is_small(project: Project) -> bool:
+    """Whether a page may read all votes of the project by itself."""
+    return _judged(project) <= AT_ONCE
+
+
 def figures_for(project: Project, *, now: datetime | None = None) -> Figures:
     """The figures as they stand; asks for new ones where judgments have come or changed since."""
     now = now or timezone.now()
@@ -78,6 +87,11 @@ def compute(project_id: int, *, now: datetime | None = None) -> None:
     if not judged or QualityReport.objects.filter(project=project, key=key).exists():
         return
     content = plain(_content(project)) | {"judgments_counted": judged}
+    if judged > AT_ONCE:
+        content |= {
+            "split_pairs": list(split_comparisons(project).values_list("pk", flat=True)[:MOST_LISTED]),
+            "gold_candidates": list(candidates(project).values_list("pk", flat=True)[:MOST_LISTED]),
+        }
     kept = {"key": key, "figures": content, "computed_at": now or timezone.now(), "asked_at": None}
     QualityReport.objects.update_or_create(project=project, defaults=kept)
 
@@ -125,9 +139,13 @@ def _content(project: Project) -> dict:
     }
 
 
+def _judged(project: Project) -> int:
+    return PersonTally.objects.filter(project=project).aggregate(n=Sum("judged"))["n"] or 0
+
+
 def _state(project: Project) -> tuple[int, str]:
     """How many judgments there are, and a key that changes with each of them, each edit and each gold question."""
-    judged = PersonTally.objects.filter(project=project).aggregate(n=Sum("judged"))["n"] or 0
+    judged = _judged(project)
     edits = JudgmentVersion.objects.filter(judgment__comparison__project=project).count()
     gold = GoldQuestion.objects.filter(comparison__project=project).count()
     return judged, f"{judged} {edits} {gold}"

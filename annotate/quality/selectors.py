@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 import numpy as np
+from django.db.models.functions import Coalesce
 
 from annotate.models import Comparison, Judgment, Project, Response, User
-from annotate.models.judgment import by_people
+from annotate.models.judgment import by_people, ordinary
 from annotate.quality.appearance import markdown_marks
 from annotate.quality.rankings import implied_rows
 from annotate.quality.table import JudgmentTable
@@ -37,15 +38,16 @@ def read_responses(project: Project) -> ResponseTable:
 def read_judgments(project: Project, responses: ResponseTable) -> JudgmentTable:
     """Every judgment by people, extras and imported votes too, a ranking as the pairs it implies.
 
-    Gold questions are left out: they were chosen because people agree on them.
+    Answers to gold questions are left out: those were chosen because people agree on them. A judgment's `seconds` are
+    its active time where that was measured.
     """
     of_pairs = (
         Judgment.objects.filter(
-            by_people(), comparison__project=project, comparison__gold__isnull=True, rating__isnull=False
+            by_people(), ordinary(), comparison__project=project, rating__isnull=False
         )
         .order_by("pk")
-        .values_list("pk", "annotator", "comparison", "reservation", "left", "right", "rating", "seconds",
-                     "guideline__number", *CRITERIA)
+        .values_list("pk", "annotator", "comparison", "reservation", "left", "right", "rating",
+                     Coalesce("active_seconds", "seconds"), "guideline__number", *CRITERIA)
     )  # fmt: skip
     rows = list(heapq.merge(of_pairs, implied_rows(project, len(CRITERIA)), key=itemgetter(0)))
     _, annotator, comparison, reservation, left, right, rating, *measured = (

@@ -10,7 +10,7 @@ from annotate.errors import UserError
 from annotate.models import Adjudication, Comparison, Project
 from annotate.models.judgment import Rating
 from annotate.quality import adjudication
-from annotate.quality.splits import split_comparisons
+from annotate.quality.waiting import waiting_splits
 from annotate.web.common import RESEARCHER, page, project_view
 from annotate.web.conversation import conversation
 
@@ -20,15 +20,17 @@ RECENT = 10
 
 @project_view(RESEARCHER)
 def index(request: HttpRequest, project: Project) -> HttpResponse:
-    waiting = Paginator(split_comparisons(project), PAIRS_A_PAGE).get_page(request.GET.get("page"))
+    found = waiting_splits(project)
+    waiting = Paginator(found.pairs, PAIRS_A_PAGE).get_page(request.GET.get("page"))
     decided = (
         Adjudication.objects.filter(comparison__project=project, rating__isnull=False)
         .select_related("author", "comparison__prompt")
         .order_by("-decided_at")
     )
     return page(
-        request, "adjudication/index.html", project, waiting=waiting, decided=decided[:RECENT], count=decided.count()
-    )
+        request, "adjudication/index.html", project, waiting=waiting, decided=decided[:RECENT],
+        count=decided.count(), listed=found,
+    )  # fmt: skip
 
 
 @project_view(RESEARCHER)

@@ -2,6 +2,7 @@
 
 from django import forms
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
@@ -11,15 +12,16 @@ from annotate.errors import UserError
 from annotate.models import GoldQuestion, Project
 from annotate.quality.gold_questions import (
     PURPOSES,
-    candidates,
     change_question,
     make_of_candidates,
     make_of_file,
     question_rows,
 )
+from annotate.quality.waiting import waiting_candidates
 from annotate.web.common import ADMIN, page, project_view
 
 CANDIDATES_SHOWN = 20
+QUESTIONS_A_PAGE = 50
 
 
 class FileForm(forms.Form):
@@ -45,10 +47,11 @@ def index(request: HttpRequest, project: Project) -> HttpResponse:
             said = ngettext("One question is made.", "%(count)d questions are made.", len(made))
             messages.success(request, said % {"count": len(made)})
         return redirect("gold", project.slug)
-    found = candidates(project)
+    questions = Paginator(question_rows(project), QUESTIONS_A_PAGE).get_page(request.GET.get("page"))
+    found = waiting_candidates(project)
     return page(
-        request, "gold/index.html", project, form=form, questions=question_rows(project), purposes=PURPOSES.choices,
-        candidates=found[:CANDIDATES_SHOWN],
+        request, "gold/index.html", project, form=form, questions=questions, purposes=PURPOSES.choices,
+        candidates=found.pairs[:CANDIDATES_SHOWN], listed=found,
     )  # fmt: skip
 
 

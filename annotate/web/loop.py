@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from django.db.models import Count, Q
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from annotate.models import Judgment, ModelVersion, Project, Slot
+from annotate.labeling.progress import judgments_by_people, project_totals
+from annotate.models import Judgment, ModelVersion, Project
 from annotate.models.judgment import DECIDED, by_people
 from annotate.web.numbers import figure, localized
 
@@ -45,12 +45,9 @@ class Loop:
 
 def loop_of(project: Project, *, manages: bool) -> Loop:
     """The four stations, the sensible next one marked with its action if the reader may take it."""
-    slots = Slot.objects.filter(project=project).aggregate(
-        wanted=Count("id"), done=Count("id", filter=Q(free_from__isnull=True))
-    )
-    judgments = Judgment.objects.filter(
-        DECIDED, by_people(), comparison__project=project, comparison__gold__isnull=True
-    ).count()
+    wanted, done = project_totals(project)
+    slots = {"wanted": wanted, "done": done}
+    judgments = judgments_by_people(project)
     prompts = project.prompts.filter(in_pool=True).count()
     newest_round = project.rounds.select_related("policy", "run").first()
     # "running" sorts behind "queued": what is under way goes before what waits.
@@ -91,6 +88,12 @@ def loop_of(project: Project, *, manages: bool) -> Loop:
     return loop
 
 
+def _usable(project: Project, enough: int) -> int:
+    """Judgments that training can use, counted up to `enough`: no page counts them all."""
+    usable = Judgment.objects.filter(DECIDED, by_people(), comparison__project=project, comparison__gold__isnull=True)
+    return len(usable.order_by()[:enough].values_list("pk"))
+
+
 def _model_step(name: str, title: str, model: ModelVersion | None, link) -> Step:
     if model is None:
         return Step(name, title, _("None yet"), [], [link(_("Models"), "models")])
@@ -121,10 +124,11 @@ def _next(project, judgments, open_slots, prompts, newest_round, running, link) 
         return station, link(_("Watch the run"), "run", running.pk), (
             _("%(run)s is under way.") if running.state == "running" else _("%(run)s waits for a worker.")
         ) % {"run": running}
-    if judgments < ENOUGH_JUDGMENTS and open_slots:
+    usable = _usable(project, ENOUGH_JUDGMENTS)
+    if usable < ENOUGH_JUDGMENTS and open_slots:
         why = _("%(count)s judgments are still asked for.") % {"count": figure(open_slots)}
         return "data", link(_("Compare"), "label"), why
-    if not judgments and not open_slots:
+    if not usable and not open_slots:
         if prompts and policy:
             why = _("Let the policy answer the prompts, so that there is something to compare.")
             return "round", link(_("New round"), "round_new"), why

@@ -4,7 +4,7 @@ import secrets
 
 from django import forms
 from django.contrib import messages
-from django.db.models import Count, Max, Q
+from django.db.models import Max
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext_lazy as _
@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate.errors import UserError
 from annotate.labeling.admission import lift_pause, pause, qualify
 from annotate.labeling.standing import standing_of
-from annotate.models import Membership, Project, User
+from annotate.models import DayTally, Membership, PersonTally, Project, User
 from annotate.projects import add_member, create_account, remove_member, set_reviewer
 from annotate.quality.gold import questions_ahead
 from annotate.web.common import ADMIN, page, project_view
@@ -51,17 +51,12 @@ def people(request: HttpRequest, project: Project) -> HttpResponse:
                 add_user_error(form, error)
             else:
                 messages.error(request, error.message)
-    judged = Q(user__judgments__comparison__project=project)
-    members = (
-        project.memberships.select_related("user")
-        .annotate(
-            judged=Count("user__judgments", filter=judged),
-            last_judged=Max("user__judgments__created_at", filter=judged),
-        )
-        .order_by("role", "user__username")
-    )
+    members = list(project.memberships.select_related("user").order_by("role", "user__username"))
+    judged = dict(PersonTally.objects.filter(project=project).values_list("user", "judged"))
+    last_day = dict(DayTally.objects.filter(project=project).order_by().values_list("user").annotate(last=Max("day")))
     for member in members:
         member.project, member.standing = project, standing_of(project, member)
+        member.judged, member.last_day = judged.get(member.user_id, 0), last_day.get(member.user_id)
         if member.pause_reason == Membership.Pause.TEST:
             member.questions_ahead = questions_ahead(project, member.user_id)
     return page(

@@ -23,7 +23,7 @@ def mine(request: HttpRequest, project: Project) -> HttpResponse:
 
 @project_view(ADMIN)
 def throughput(request: HttpRequest, project: Project) -> HttpResponse:
-    progress = project_progress(project, request.user)
+    progress = project_progress(project)
     return page(
         request, "progress/throughput.html", project, progress=progress, bars=bars(progress.days), days=DAYS,
         fewest_days=FEWEST_DAYS,

@@ -5,8 +5,10 @@ from datetime import date, timedelta
 import pytest
 from django.utils import timezone
 
-from annotate.models import Judgment, Slot, User
+from annotate.labeling import counters
+from annotate.models import DayTally, Judgment, Slot, User
 from annotate.projects import update_project
+from annotate.quality import progress
 from annotate.quality.progress import own_progress, project_progress
 from annotate.quality.throughput import bars, by_day, cost_per_judgment, project_end
 from tests.quality.conftest import save
@@ -73,27 +75,30 @@ def test_a_projects_figures(project, comparisons, judge):
     judgments[3].active_seconds = 60
     save(judgments)
     Slot.objects.filter(comparison__in=pairs[:2]).update(free_from=None, holder=ada)
-    progress = project_progress(project, ada)
-    assert (progress.judgments, progress.wanted, progress.done) == (4, 4, 2)
-    assert progress.hours == pytest.approx(1020 / 3600)
-    assert progress.cost == pytest.approx(1020 / 3600 * 20)
-    assert progress.cost_each == pytest.approx(1020 / 3600 * 5)
-    assert progress.end is None
-    assert [(row.name, row.recent, row.seconds) for row in progress.people] == [
-        ("annotator", 3, 40), ("admin", 1, 60),
+    found = project_progress(project)
+    assert (found.judgments, found.wanted, found.done) == (4, 4, 2)
+    assert found.hours == pytest.approx(1020 / 3600)
+    assert found.cost == pytest.approx(1020 / 3600 * 20)
+    assert found.cost_each == pytest.approx(1020 / 3600 * 5)
+    assert found.end is None
+    assert [(row.name, row.recent, row.seconds) for row in found.people] == [
+        ("annotator", 3, 320), ("admin", 1, 60),
     ]  # fmt: skip
-    assert progress.people[0].cost == pytest.approx(960 / 3600 * 20)
-    assert progress.days[-1] == (timezone.localdate(), 4)
+    assert found.people[0].cost == pytest.approx(960 / 3600 * 20)
+    assert found.days[-1] == (timezone.localdate(), 4)
 
 
 def test_imported_votes_cost_nothing(project, comparisons, judge):
-    save([judge(User.objects.get(username="annotator"), comparisons(1)[0], picks_first=True, swapped=False)])
-    Judgment.objects.update(reservation=None)
-    assert project_progress(project, User.objects.get(username="root")).judgments == 0
+    vote = judge(User.objects.get(username="annotator"), comparisons(1)[0], picks_first=True, swapped=False)
+    vote.reservation = None
+    vote.save()
+    assert Judgment.objects.count() == 1
+    found = project_progress(project)
+    assert (found.judgments, found.people) == (0, [])
 
 
 def test_own_progress(project, comparisons, judge, django_assert_max_num_queries):
-    """On 6 pairs two others vote: 12 votes, the same 6 + 2 times; of ties only a tie is the same."""
+    """On 6 pairs two others vote: 12 votes, the same 6 + 2 times."""
     ada, one, other = (User.objects.create_user(name) for name in ("ada", "one", "other"))
     project.memberships.create(user=ada, role="annotator")
     pairs = comparisons(7)
@@ -104,9 +109,11 @@ def test_own_progress(project, comparisons, judge, django_assert_max_num_queries
         judgments.append(judge(other, pair, picks_first=place < 2, swapped=True))
     judgments.append(judge(one, pairs[6], picks_first=True, swapped=False))
     save(judgments)
+    own = own_progress(project, ada)
+    assert (own.judged, own.today, own.shared, own.agreement) == (6, 6, 0, None), "agreement counts until yesterday"
     with django_assert_max_num_queries(8):
-        own = own_progress(project, ada)
-    assert (own.judged, own.today, own.shared, own.agreement) == (6, 6, 12, pytest.approx(8 / 12))
+        own = own_progress(project, ada, now=timezone.now() + timedelta(days=1))
+    assert (own.judged, own.today, own.shared, own.agreement) == (6, 0, 12, pytest.approx(8 / 12))
     assert own.seconds == 35
     assert own.gold is None
     update_project(project, User.objects.get(username="root"), show_gold_accuracy=True)
@@ -117,5 +124,34 @@ def test_agreement_waits_for_enough_votes(project, comparisons, judge):
     ada, one = (User.objects.create_user(name) for name in ("ada", "one"))
     pairs = comparisons(9)
     save([judge(person, pair, picks_first=True, swapped=False) for pair in pairs for person in (ada, one)])
-    own = own_progress(project, ada)
+    own = own_progress(project, ada, now=timezone.now() + timedelta(days=1))
     assert (own.shared, own.agreement) == (9, None)
+
+
+def test_the_last_pairs_alone_tell_the_agreement(project, comparisons, judge, monkeypatch):
+    """Of twelve pairs the last ten count: the other person disagreed on the first two alone."""
+    monkeypatch.setattr(progress, "LAST_PAIRS", 10)
+    ada, one = (User.objects.create_user(name) for name in ("ada", "one"))
+    for place, pair in enumerate(comparisons(12)):
+        save([judge(ada, pair, picks_first=True, swapped=False), judge(one, pair, picks_first=place > 1, swapped=True)])
+    own = own_progress(project, ada, now=timezone.now() + timedelta(days=1))
+    assert (own.shared, own.agreement) == (10, 1)
+
+
+def test_days_are_kept_and_counted_again(project, comparisons, judge):
+    """Three days ago 2 judgments of 30 s, today one of 3000 s, which counts as 900; one of today is deleted."""
+    ada, pairs = User.objects.get(username="annotator"), comparisons(4)
+    judgments = [judge(ada, pair, picks_first=True, swapped=False) for pair in pairs]
+    for judgment in judgments[:2]:
+        judgment.created_at -= timedelta(days=3)
+    judgments[2].seconds = 3000
+    save(judgments)
+    judgments[3].delete()
+    today = timezone.now().date()
+    assert list(DayTally.objects.order_by("day").values_list("day", "judgments", "seconds")) == [
+        (today - timedelta(days=3), 2, 60), (today, 1, 900),
+    ]  # fmt: skip
+    assert counters.recount(project) == []
+    DayTally.objects.filter(day=today).update(judgments=5)
+    assert counters.recount(project) == [f"careful: the totals of {today} were wrong."]
+    assert project_progress(project).judgments == 3

@@ -7,13 +7,15 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from annotate.models import Judgment, QualityReport, User
-from annotate.quality import report
+from annotate.models import Judgment, QualityReport, Slot, User
+from annotate.quality import report, selectors
+from annotate.quality.adjudication import begin, decide
 from annotate.quality.agreement import Estimate
 from annotate.quality.bias import Pull
 from annotate.quality.gold_questions import NewQuestion, make_questions
 from annotate.quality.panels import Missing, PairRow
 from annotate.quality.tasks import compute_report
+from annotate.quality.waiting import waiting_candidates, waiting_splits
 from tests.quality.conftest import Habit, save
 
 ADDRESS = "/p/careful/quality/"
@@ -110,11 +112,44 @@ def test_a_broker_that_is_away_breaks_no_page(project, simulate, monkeypatch, ma
     assert "Computing" in page()
 
 
-def test_gold_questions_are_no_agreement(project, simulate):
+def test_answers_to_gold_questions_are_no_agreement(project, simulate, judge):
+    """The votes that a question was made of stay: without them, what people disagree on would weigh more."""
     simulate({"maria": Habit(), "lee": Habit()}, 10)
+    before = report.figures_for(project).content["overall"]
     pair = project.comparisons.select_related("first").first()
     make_questions(project, [NewQuestion(pair, pair.first)], "gold", user=User.objects.get(username="root"))
-    assert report.figures_for(project).content["comparisons"] == 9
+    save([judge(User.objects.create_user("ben"), pair, picks_first=True, swapped=False)])
+    assert report.figures_for(project).content["overall"] == before
+
+
+def test_time_on_a_pair_is_active_time(project, simulate):
+    simulate({"maria": Habit()}, 5)
+    Judgment.objects.update(seconds=4000, active_seconds=25)
+    assert selectors.read_judgments(project, selectors.read_responses(project)).seconds.tolist() == [25.0] * 5
+
+
+@pytest.mark.django_db(transaction=True)
+def test_long_lists_are_kept_with_the_report(project, comparisons, judge, sent, many):
+    """Of many votes no page reads all: the task lists the pairs, and what is decided since leaves the list at once."""
+    rows = comparisons(3)
+    ann, ben, cyd = (User.objects.create_user(name) for name in ("ann", "ben", "cyd"))
+    save([judge(person, rows[0], picks_first=True, swapped=False) for person in (ann, ben, cyd)])
+    save([judge(ann, rows[1], picks_first=True, swapped=False), judge(ben, rows[1], picks_first=False, swapped=True)])
+    Slot.objects.update(free_from=None, holder=ann)
+    researcher, admin = Client(), Client()
+    researcher.force_login(User.objects.get(username="researcher"))
+    admin.force_login(User.objects.get(username="admin"))
+    assert "being read for the first time" in researcher.get(ADDRESS + "split/").content.decode()
+    assert "being read for the first time" in admin.get(ADDRESS + "gold/").content.decode()
+    compute_report(*sent[0])
+    assert [row.pk for row in waiting_splits(project).pairs] == [rows[1].pk]
+    assert [row.pk for row in waiting_candidates(project).pairs] == [rows[0].pk]
+    assert f"split/{rows[1].pk}/" in researcher.get(ADDRESS + "split/").content.decode()
+    begin(rows[1], User.objects.get(username="researcher"), 1)
+    decide(rows[1], User.objects.get(username="researcher"), 1, "It answers.")
+    assert "Nothing to decide" in researcher.get(ADDRESS + "split/").content.decode()
+    save([judge(cyd, rows[2], picks_first=True, swapped=False)])
+    assert "newer ones are being read" in researcher.get(ADDRESS + "split/").content.decode()
 
 
 def test_what_did_not_settle_is_said(project, simulate, monkeypatch):

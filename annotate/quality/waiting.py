@@ -1,0 +1,44 @@
+"""Which split pairs and which candidates for gold questions a page lists.
+
+To find them all votes of a project are read. Few are read when a page asks; of many, the task that computes the
+quality report keeps the first of each list, and a page looks only whether those still belong there.
+"""
+
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from annotate.models import Comparison, Project
+from annotate.quality import report
+from annotate.quality.gold_questions import candidates
+from annotate.quality.report import Figures, figures_for
+from annotate.quality.splits import split_comparisons
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """`pairs` belong there now. `figures`: with which report the list was made; None where it is of this moment."""
+
+    pairs: QuerySet[Comparison]
+    figures: Figures | None = None
+
+    @property
+    def is_coming(self) -> bool:
+        """The first list is still being made."""
+        return self.figures is not None and self.figures.content is None
+
+
+def waiting_splits(project: Project) -> Waiting:
+    return _waiting(project, split_comparisons(project), "split_pairs")
+
+
+def waiting_candidates(project: Project) -> Waiting:
+    return _waiting(project, candidates(project), "gold_candidates")
+
+
+def _waiting(project: Project, found: QuerySet[Comparison], name: str) -> Waiting:
+    if report.is_small(project):
+        return Waiting(found)
+    figures = figures_for(project)
+    kept = (figures.content or {}).get(name, [])
+    return Waiting(found.filter(pk__in=kept), figures)
