@@ -133,8 +133,12 @@ def set_learning_rates(optimizer, step: int, config: PolicyGradientConfig) -> fl
     return optimizer.param_groups[0]["lr"]
 
 
-def take_step(actors: Actors, optimizer, config: PolicyGradientConfig, step: int) -> float:
-    """One optimizer step, each model's gradient clipped by its own norm; the policy's norm before that."""
+def take_step(actors: Actors, optimizer, config: PolicyGradientConfig, machine: Runtime, step: int) -> float:
+    """One optimizer step on the gradient of all processes together; the policy's norm before it is clipped.
+
+    Each model's gradient is clipped by its own norm.
+    """
+    machine.add_up(parameter.grad for parameter in _trainable(actors.trained()) if parameter.grad is not None)
     limit = config.max_grad_norm or math.inf
     norms = {
         name: float(torch.nn.utils.clip_grad_norm_(model.parameters(), limit))
@@ -188,9 +192,10 @@ def resume(
     )
     if found is not None:
         checkpoints.check_same_settings(state["config"], dataclasses.asdict(config))
-        checkpoints.restore_training(actors.trained(), optimizer, tensors)
+        checkpoints.restore_training(actors.trained(), optimizer, tensors, rank=machine.rank)
         if "updates" in state:
             position.round = _restored_round(tensors, state, actors, machine)
+    machine.take_from_main(_trainable(actors.trained()))
     name = type(config).__name__.lower()
     log.start(name, device=str(machine.device), total=config.steps, resumed_from=position.step or None)
     return position
@@ -199,7 +204,11 @@ def resume(
 def save(
     actors: Actors, optimizer, position: Position, config: PolicyGradientConfig, machine: Runtime, log: EventLog
 ) -> None:
-    """A checkpoint; in the middle of a round with its completions and all that the rest of its update needs."""
+    """A checkpoint; in the middle of a round with its completions and all that the rest of its update needs.
+
+    Every process calls this, and the first writes what all have in common: the number of those that go on from it is
+    free.
+    """
     state = {
         "config": dataclasses.asdict(config),
         "beta": position.beta,
@@ -209,12 +218,16 @@ def save(
         "bf16": machine.bf16,
     }
     tensors = checkpoints.training_tensors(actors.trained(), optimizer)
+    tensors |= checkpoints.random_tensors_of_others(machine.processes)
     if position.round is not None:
         state |= {"updates": position.round.updates, "over": position.round.over}
         tensors |= {f"rollout/{name}": tensor for name, tensor in position.round.rollout.state().items()}
-        tensors |= {f"means/{name}": sums.cpu() for name, sums in position.round.means.sums.items()}
-    path = checkpoints.save(config.output, position.step, tensors, state, keep=config.keep_checkpoints)
-    log.checkpoint(path)
+        names, sums = position.round.means.over_processes(machine)
+        tensors |= {f"means/{name}": pair for name, pair in zip(names, sums.cpu(), strict=True)}
+    if machine.is_main:
+        path = checkpoints.save(config.output, position.step, tensors, state, keep=config.keep_checkpoints)
+        log.checkpoint(path)
+    machine.wait_for_others()  # who is told to stop ends only when it is written
 
 
 def _restored_round(tensors: dict, state: dict, actors: Actors, machine: Runtime) -> Round:
@@ -223,5 +236,6 @@ def _restored_round(tensors: dict, state: dict, actors: Actors, machine: Runtime
 
     rollout = Rollout.restored(under("rollout/"), pad_id=actors.pad_id, shared=actors.shared, device=machine.device)
     means = Means(machine.device)
-    means.sums = {name: tensor.to(machine.device) for name, tensor in under("means/").items()}
+    # They are sums over all processes, of which the first may hold all.
+    means.sums = {name: machine.is_main * tensor.to(machine.device) for name, tensor in under("means/").items()}
     return Round(rollout, means, state["updates"], state["over"])

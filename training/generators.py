@@ -4,6 +4,7 @@ A generator is brought up to date with `sync` after the policy has changed, and 
 differ from the trainer's by rounding; how far is measured every round (`sampler_gap`).
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -18,8 +19,9 @@ class Generator(Protocol):
         """Take over the policy's weights as they are now."""
 
     def sample(
-        self, prompts: list[list[int]], *, n: int, max_new_tokens: int, temperature: float, seed: int
-    ) -> list[list[Completion]]:
+        self, prompts: list[list[int]], *, n: int, max_new_tokens: int, temperature: float, seed: int,
+        places: Sequence[int] | None = None,
+    ) -> list[list[Completion]]:  # fmt: skip
         """As `training.sampling.sample`: `n` completions of each prompt (token ids), in order."""
 
 
@@ -41,10 +43,10 @@ class LocalGenerator:
         if self.decoder is not None:
             self.decoder.sync()
 
-    def sample(self, prompts, *, n, max_new_tokens, temperature, seed) -> list[list[Completion]]:
+    def sample(self, prompts, *, n, max_new_tokens, temperature, seed, places=None) -> list[list[Completion]]:
         autocast = self.machine.bf16 and self.decoder is None
         with torch.autocast(self.machine.device.type, torch.bfloat16, enabled=autocast):
             return sample(
                 self.policy, prompts, n=n, max_new_tokens=max_new_tokens, eos_id=self.eos_id, pad_id=self.pad_id,
-                temperature=temperature, seed=seed, decoder=self.decoder,
+                temperature=temperature, seed=seed, decoder=self.decoder, places=places,
             )  # fmt: skip

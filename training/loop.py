@@ -58,13 +58,17 @@ class Means:
         pair = torch.stack([total.detach().double(), torch.as_tensor(weight, device=self.device).double()])
         self.sums[name] = self.sums.get(name, 0) + factor * pair
 
+    def over_processes(self, runtime: Runtime) -> tuple[list[str], torch.Tensor]:
+        """The names, the same in every process, and of each its sum and weight over all processes: (names, 2)."""
+        names = sorted(self.sums)
+        if not names:
+            return [], torch.zeros(0, 2)
+        return names, runtime.summed(torch.stack([self.sums[name] for name in names]))
+
     def values(self, runtime: Runtime) -> dict[str, float]:
         """The one place where the device is waited for. A mean over nothing is left out."""
-        if not self.sums:
-            return {}
-        names = sorted(self.sums)
-        sums = runtime.accelerator.reduce(torch.stack([self.sums[name] for name in names]), "sum").tolist()
-        return {name: total / weight for name, (total, weight) in zip(names, sums, strict=True) if weight}
+        names, sums = self.over_processes(runtime)
+        return {name: total / weight for name, (total, weight) in zip(names, sums.tolist(), strict=True) if weight}
 
 
 @dataclass
@@ -136,7 +140,7 @@ class Trainer:
                 if self._due_to_save() or self.step == self.total:
                     self._refuse_ruined_weights(indices)
                 self._evaluate_or_save()
-                if _any_process(stopping.requested(), runtime):
+                if runtime.any(stopping.requested()):
                     if self.recipe:
                         self._save()
                     raise stopping.Cancelled
@@ -177,7 +181,7 @@ class Trainer:
             return 0.0
         parts = split(indices, self.costs, config.tokens_per_batch, runtime.processes, self.shared)
         losses: list[tuple[torch.Tensor, Batch]] = []
-        for part, counts, last in self._my_share(parts):
+        for part, counts, last in own_turns(parts, runtime):
             batch = self._collate(self.examples, part)
             with self._exchange_gradients(last), self._memory_errors(batch, f"step {self.step + 1}"):
                 with self._arithmetic():
@@ -225,7 +229,7 @@ class Trainer:
         means = Means(self.runtime.device)
         self.evaluated.eval()
         with torch.no_grad():
-            for part, counts, _ in self._my_share(plan_batches(costs, self.config.tokens_per_batch)):
+            for part, counts, _ in own_turns(plan_batches(costs, self.config.tokens_per_batch), self.runtime):
                 batch = self._collate(self.heldout, part)
                 with self._memory_errors(batch, "the evaluation"), self._arithmetic():
                     loss, metrics = self.evaluated(batch)
@@ -239,18 +243,6 @@ class Trainer:
             )
         self._log(values)
         return values
-
-    def _my_share(self, parts: list[list[int]]):
-        """(part, whether it counts: 1 or 0, whether it is the last) for each of this process's turns.
-
-        A process without a part left goes along with one that counts nothing, since all exchange gradients and sums.
-        """
-        processes = self.runtime.processes
-        turns = math.ceil(len(parts) / processes)
-        for turn in range(turns):
-            mine = turn * processes + self.runtime.rank
-            counts = mine < len(parts)
-            yield parts[mine if counts else 0], int(counts), turn == turns - 1
 
     def _count(self, means: Means, examples, part: list[int], loss, metrics, counts: int) -> None:
         means.add("loss", loss, sum(self.objective.weight(examples[index]) for index in part), counts)
@@ -339,6 +331,8 @@ def split(indices: Sequence[int], costs: Sequence[int], budget: int, processes: 
     """An optimizer batch in parts within the token budget: packed rows evenly filled, padded rows of like lengths."""
     if not shared:
         chosen = [costs[index] for index in indices]
+        if processes > 1:  # what one process could compute at once may be spread over them
+            budget = min(budget, math.ceil(sum(chosen) / processes))
         return [[indices[place] for place in part] for part in plan_batches(chosen, budget)]
     number = processes * math.ceil(sum(costs[index] for index in indices) / (budget * processes))
     while True:
@@ -351,6 +345,18 @@ def split(indices: Sequence[int], costs: Sequence[int], budget: int, processes: 
         if max(loads) <= budget or number >= len(indices):
             return parts
         number += processes
+
+
+def own_turns(parts: list[list[int]], runtime: Runtime) -> Iterator[tuple[list[int], int, bool]]:
+    """(part, whether it counts: 1 or 0, whether it is the last) for each of this process's turns.
+
+    A process without a part left goes along with one that counts nothing, since all exchange gradients and sums.
+    """
+    turns = math.ceil(len(parts) / runtime.processes)
+    for turn in range(turns):
+        mine = turn * runtime.processes + runtime.rank
+        counts = mine < len(parts)
+        yield parts[mine if counts else 0], int(counts), turn == turns - 1
 
 
 def make_optimizer(weights, config: TrainingConfig, *, fast: Sequence[str] = ()) -> torch.optim.AdamW:
@@ -388,9 +394,3 @@ def _named_rows(indices: Sequence[int]) -> str:
     """Numbers of lines of the data, from 1; the first twenty."""
     rows = sorted(index + 1 for index in indices)
     return ", ".join(map(str, rows[:20])) + (f" and {len(rows) - 20} more" if len(rows) > 20 else "")
-
-
-def _any_process(flag: bool, runtime: Runtime) -> bool:
-    if runtime.processes == 1:
-        return flag
-    return bool(runtime.accelerator.reduce(torch.tensor(float(flag), device=runtime.device), "sum"))

@@ -6,7 +6,7 @@ from training.batching import Example, collate, token_cost
 from training.encoding import encode_examples
 from training.events import EventLog
 from training.logprobs import completion_logprobs
-from training.loop import split
+from training.loop import own_turns, split
 from training.records import read_records
 from training.rollouts import PromptStream
 
@@ -33,14 +33,18 @@ class PretrainingMix:
         return cls(examples, pad_id=tokenizer.pad_token_id, shared=shared, device=device)
 
     def backward(self, policy, stream: PromptStream, config, machine) -> torch.Tensor:
-        """Add γ times the loss's gradient over the stream's next demonstrations; the loss itself, without γ."""
+        """Add γ times the loss's gradient over the stream's next demonstrations; the loss itself, without γ.
+
+        Of both, this process's share: they are to be added up over the processes.
+        """
         chosen = stream.take(min(config.ptx_batch, len(self.examples)))
         tokens = sum(len(self.examples[i].completions[0]) for i in chosen)
         total = torch.zeros((), device=self.device)
-        for part in split(chosen, self.costs, config.tokens_per_batch, 1, self.shared):
+        parts = split(chosen, self.costs, config.tokens_per_batch, machine.processes, self.shared)
+        for part, counts, _ in own_turns(parts, machine):
             batch = collate([self.examples[i] for i in part], self.pad_id, shared=self.shared, device=self.device)
             with machine.autocast():
-                loss = -completion_logprobs(policy, batch).sum() / tokens
+                loss = -counts * completion_logprobs(policy, batch).sum() / tokens
             (config.ptx_coefficient * loss).backward()
             total += loss.detach()
         return total

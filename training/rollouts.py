@@ -8,8 +8,10 @@ from itertools import accumulate, pairwise
 
 import torch
 
-from training.batching import Batch, Example, collate, plan_batches, token_cost
+from training.batching import Batch, Example, collate, token_cost
+from training.loop import split
 from training.rewards.combine import Scores
+from training.runtime import Runtime
 from training.sampling import Completion
 
 
@@ -129,16 +131,25 @@ def token_mask(examples: tuple[Example, ...], device) -> torch.Tensor:
 
 @torch.no_grad()
 def per_token(
-    compute: Callable[[Batch], torch.Tensor], batches: Batches, mask: torch.Tensor, *, tokens_per_batch: int
+    compute: Callable[[Batch], torch.Tensor],
+    batches: Batches,
+    mask: torch.Tensor,
+    machine: Runtime,
+    *,
+    tokens_per_batch: int,
 ) -> torch.Tensor:
-    """What `compute` gives for the completion tokens of a batch, for all of them: (completions, tokens) float32."""
+    """What `compute` gives for the completion tokens of a batch, for all of them: (completions, tokens) float32.
+
+    Each process computes its share of the batches, and all get the whole table.
+    """
     table = torch.zeros(mask.shape, device=mask.device)
     group = len(batches.examples[0].completions)
-    for part in plan_batches(batches.costs, tokens_per_batch):
+    parts = split(range(len(batches.examples)), batches.costs, tokens_per_batch, machine.processes, batches.shared)
+    for part in parts[machine.rank :: machine.processes]:
         batch = batches.of(part)
         rows = torch.tensor([i * group + k for i in batch.indices for k in range(group)], device=mask.device)
         table[rows[batch.completion_of_token], batch.offsets] = compute(batch).float()
-    return table
+    return machine.summed(table)
 
 
 class PromptStream:

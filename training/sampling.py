@@ -3,7 +3,7 @@
 `generate()` of transformers spends most of a small model's time around the model; this is the bare decode loop.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,18 +49,22 @@ def sample(
     seed: int = 0,
     tokens_at_once: int = TOKENS_AT_ONCE,
     decoder: FusedDecoder | None = None,
+    places: Sequence[int] | None = None,
 ) -> list[list[Completion]]:
     """`n` completions of each prompt (token ids), in the order of the prompts; temperature 0 is greedy.
 
     Sample k of prompt i draws its tokens from random numbers of its own, fixed by `seed`, i and k, so neither
     `tokens_at_once` (prompt and completion tokens held in the cache together) nor the other prompts' lengths change
     what is drawn. No top-k or top-p: what is sampled from is exactly what is trained. A `decoder` computes in place of
-    the model's own forward.
+    the model's own forward. Where these prompts are some of a longer list, `places` tells which, so that they draw what
+    they would in the whole of it.
     """
     if not all(prompts):
         raise ValueError("every prompt needs at least one token, since the first new token is predicted from it")
     generator = torch.Generator().manual_seed(seed)
-    draws = torch.rand((len(prompts), n, max_new_tokens), generator=generator, dtype=torch.float64)
+    places = list(range(len(prompts)) if places is None else places)
+    rows = max(places, default=-1) + 1
+    draws = torch.rand((rows, n, max_new_tokens), generator=generator, dtype=torch.float64)[places]
     decoder = decoder or ModelDecoder(model)
     completions: list[list[Completion]] = [[] for _ in prompts]
     was_training = model.training

@@ -38,13 +38,13 @@ class VLLMGenerator:
         self.engine.apply_model(lambda model: len(model.load_weights(weights) or ()))
         self.engine.reset_prefix_cache()  # what was cached was computed by the old weights
 
-    def sample(self, prompts, *, n, max_new_tokens, temperature, seed) -> list[list[Completion]]:
+    def sample(self, prompts, *, n, max_new_tokens, temperature, seed, places=None) -> list[list[Completion]]:
         parameters = [
             self.sampling_params(
-                n=n, temperature=temperature, max_tokens=max_new_tokens, seed=(seed + number) % 2**63, logprobs=0,
+                n=n, temperature=temperature, max_tokens=max_new_tokens, seed=(seed + place) % 2**63, logprobs=0,
                 top_p=1.0, top_k=0, min_p=0.0, repetition_penalty=1.0, stop_token_ids=[self.eos_id], detokenize=False,
             )
-            for number in range(len(prompts))
+            for place in (range(len(prompts)) if places is None else places)
         ]  # fmt: skip
         outputs = self.engine.generate(
             [{"prompt_token_ids": list(prompt)} for prompt in prompts], parameters, use_tqdm=False

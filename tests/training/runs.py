@@ -1,12 +1,17 @@
 """Runs of the trainer's command line inside the test's own process, and what they left in the run directory."""
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import load_file
 
 from training.__main__ import main
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -45,6 +50,20 @@ def arguments(recipe: str, output, **settings) -> list[str]:
 
 def train(recipe: str, output, **settings) -> Run:
     return Run(main(arguments(recipe, output, **settings)), Path(output))
+
+
+def in_two_processes(script: str, directory: Path, *words: str) -> None:
+    """Run the script in two processes that exchange by gloo on the CPU; it gets the words as its arguments."""
+    (directory / "script.py").write_text(script)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    done = subprocess.run(
+        [*command, str(directory / "script.py"), *words],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stdout[-500:] + done.stderr[-3000:]
 
 
 def write_lines(path: Path, rows) -> str:

@@ -1,19 +1,15 @@
 """Two processes (gloo, on the CPU) give the losses and the weights of one, with whole copies and with shards."""
 
 import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-from tests.training.runs import Run, arguments, train, write_lines
+from tests.training.runs import Run, arguments, in_two_processes, train, write_lines
 from tests.training.tiny import save_tiny
 
-ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ["sft", "reward", "dpo"]
 SHARDING = ["none", "fsdp"]
 
@@ -61,7 +57,6 @@ DROPOUT = SETTINGS | {"dropout": 0.1, "sharding": "fsdp", "sample_prompts": 0}
 @pytest.fixture(scope="module")
 def two_processes(tmp_path_factory, model, data):
     root = tmp_path_factory.mktemp("two")
-    (root / "script.py").write_text(SCRIPT)
     runs = [
         arguments(recipe, root / f"{recipe}-{sharding}", model=model, data=data, sharding=sharding, **SETTINGS)
         for recipe in RECIPES
@@ -69,15 +64,7 @@ def two_processes(tmp_path_factory, model, data):
     ]
     runs += [arguments(recipe, root / recipe, **settings) for recipe, settings in sampling(model, data).items()]
     runs += [arguments("sft", root / name, model=model, data=data, **DROPOUT) for name in ("whole", "interrupted")]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    done = subprocess.run(
-        [*command, str(root / "script.py"), json.dumps(runs)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stdout[-500:] + done.stderr[-3000:]
+    in_two_processes(SCRIPT, root, json.dumps(runs))
     return root
 
 

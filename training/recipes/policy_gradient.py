@@ -4,12 +4,14 @@ A round of PPO for language models (Ziegler et al. 2019, Ouyang et al. 2022): th
 reward model scores each answer; every token pays −β log(π/π_ref) and the last one earns the score; the value model's
 V(s_t) and GAE turn that into an advantage per token (`assign_credit`); a few passes over the round raise the
 probability of tokens with a positive advantage, as far as the clip allows, and fit V to what was earned (`update`).
+
+Of several processes each answers, scores and learns from its share of a round, and each holds the whole of it. So what
+is computed over a round is computed by all of them, from the same numbers, and reads here as if there were one.
 """
 
-import math
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -31,11 +33,12 @@ from training.answering import read_prompts
 from training.batching import Batch
 from training.chat import decode_completion, encode_prompt
 from training.config import ConfigError
-from training.diversity import distinct_n, self_similarity
+from training.curves import describe, speed
 from training.events import EventLog
 from training.generators import Generator
+from training.groups import Score, draw_groups
 from training.logprobs import completion_hidden, completion_logprobs, trunk_of
-from training.loop import Means, split
+from training.loop import Means, own_turns, split
 from training.models import load_policy, load_tokenizer, trained_model
 from training.monitors import Monitor
 from training.pretraining_mix import PretrainingMix
@@ -43,22 +46,18 @@ from training.recipes import Outcome
 from training.recipes.presets import PolicyGradientConfig
 from training.rewards.combine import Scores
 from training.rewards.load import load_rewards
+from training.rewards.shaping import shaped
 from training.rollouts import Batches, Rollout, make_examples, per_token, token_mask
 from training.sampling import Completion
 from training.showcase import Showcase
 
-# Completions of a round that are compared with each other for the curves of their diversity.
-_COMPARED = 256
-# DAPO draws groups again while all of a group's completions score the same; this often at most.
-_DRAWS = 4
-
 
 def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
     machine = runtime.start(config, log)
-    if machine.processes > 1:
-        raise ConfigError("the policy-gradient recipes run on one device: start them without accelerate launch")
-    if config.generator == "vllm":
-        vllm_generator.imported()  # said before anything is loaded
+    if config.generator == "vllm":  # what is wrong is said before anything is loaded
+        vllm_generator.imported()
+        if machine.processes > 1:
+            raise ConfigError("generator=vllm has not been tried in several processes: use generator=transformers")
     prompts = read_prompts(config.prompts)
     tokenizer = load_tokenizer(config.model)
     policy = load_policy(config.model, device=machine.device)
@@ -72,10 +71,12 @@ def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
         # Groups without any score may be drawn again, so it is the round that needs some, not every draw.
         return rewards.groups([prompts[i] for i in indices], texts, needed=False)
 
-    showcase = Showcase(
-        actors.policy, tokenizer, prompts,
-        count=config.sample_prompts, max_new_tokens=config.max_tokens, score=rewards,
-    )  # fmt: skip
+    showcase = None
+    if machine.is_main:
+        showcase = Showcase(
+            actors.policy, tokenizer, prompts,
+            count=config.sample_prompts, max_new_tokens=config.max_tokens, score=rewards,
+        )  # fmt: skip
     mix = PretrainingMix.read(config, tokenizer, log, shared=actors.shared, device=machine.device)
     metrics = improve(actors, prompt_ids, score, config, machine, log, mix=mix, showcase=showcase)
     return Outcome(metrics, trained_model(actors.policy), tokenizer)
@@ -92,7 +93,7 @@ class Credit:
 def improve(
     actors: Actors,
     prompts: list[list[int]],
-    score: Callable[[list[int], list[list[Completion]]], Scores],
+    score: Score,
     config: PolicyGradientConfig,
     machine: runtime.Runtime,
     log: EventLog,
@@ -102,7 +103,6 @@ def improve(
 ) -> dict[str, float]:
     """The loop itself: `config.steps` rounds; the last round's metrics.
 
-    `score` takes prompts' indices and a group of completions for each, and gives (prompts, completions) scores.
     Raises TrainingError (a gradient that is not finite, a reward source that fails) and Cancelled (SIGTERM, after a
     checkpoint, which in the middle of a round holds the round's completions too).
     """
@@ -114,7 +114,7 @@ def improve(
     metrics: dict[str, float] = {}
 
     def stop_if_asked() -> None:
-        if stopping.requested():
+        if machine.any(stopping.requested()):
             save(actors, optimizer, position, config, machine, log)
             raise stopping.Cancelled
 
@@ -133,9 +133,9 @@ def improve(
             learning_rate = set_learning_rates(optimizer, position.step, config)
             for _ in update(actors, optimizer, credit, position, config, machine, mix=mix):
                 stop_if_asked()
-            metrics = describe(rollout, credit) | position.round.metrics(machine)
+            metrics = describe(rollout, credit.value_targets) | position.round.metrics(machine)
             metrics |= {"learning_rate": learning_rate, "beta": position.beta}
-            metrics |= _speed(rollout, time.monotonic() - started)
+            metrics |= speed(rollout, time.monotonic() - started)
             if config.kl_target:
                 position.beta = advantages.adapted_beta(
                     position.beta, metrics["kl"],
@@ -154,18 +154,24 @@ def improve(
 
 
 def collect(
-    actors: Actors, generator: Generator, prompts, score, position: Position, config: PolicyGradientConfig, machine
+    actors: Actors,
+    generator: Generator,
+    prompts: list[list[int]],
+    score: Score,
+    position: Position,
+    config: PolicyGradientConfig,
+    machine: runtime.Runtime,
 ) -> Rollout:
     """Sample a group of completions for each of the next prompts, and score them."""
-    indices, groups, scored = _draw_groups(generator, prompts, score, position, config)
-    examples = make_examples([prompts[i] for i in indices], groups)
-    completions = [completion for group in groups for completion in group]
+    groups = draw_groups(generator, prompts, score, position.prompts, position.step, config, machine)
+    examples = make_examples([prompts[group.prompt] for group in groups], [group.completions for group in groups])
+    completions = [completion for group in groups for completion in group.completions]
     mask = token_mask(examples, machine.device)
     sampled_logprobs = torch.zeros(mask.shape)
     sampled_logprobs[mask.cpu()] = torch.tensor([x for completion in completions for x in completion.logprobs])
     sampled_logprobs = sampled_logprobs.to(machine.device)
     truncated = torch.tensor([completion.truncated for completion in completions], device=machine.device)
-    scored = scored.map(lambda tensor: tensor.to(machine.device))
+    scored = Scores.stack([group.scores for group in groups]).some().map(lambda tensor: tensor.to(machine.device))
     scores = advantages.fill_unscored(scored.total).flatten()
     scored = scored.map(torch.Tensor.flatten)
     counted = ~scored.total.isnan()
@@ -174,7 +180,7 @@ def collect(
 
     def table(compute) -> torch.Tensor:
         with machine.autocast():
-            return per_token(compute, batches, mask, tokens_per_batch=config.tokens_per_batch)
+            return per_token(compute, batches, mask, machine, tokens_per_batch=config.tokens_per_batch)
 
     temperature = config.temperature
     return Rollout(
@@ -184,7 +190,7 @@ def collect(
         scored=scored,
         scores=scores,
         counted=counted,
-        rewards=_shaped(scores, counted, mask.sum(1), truncated, position.deviation, config),
+        rewards=shaped(scores, counted, mask.sum(1), truncated, position.deviation, config),
         sampled_logprobs=sampled_logprobs,
         # With one step a round the policy is its own π_old, and only the KL needs numbers: the sampler's will do.
         logprobs=table(lambda batch: completion_logprobs(actors.policy, batch, temperature=temperature))
@@ -250,22 +256,23 @@ def update(
         # A token's weight is its share of the whole minibatch, so the parts that fit into memory just add up.
         weights = torch.zeros(len(rollout.scores), device=machine.device)
         weights[rows] = policy_losses.token_weights(rollout.lengths[rows], config.summed, constant=config.max_tokens)
-        moved = 0.0
-        for part in split(prompts, rollout.batches.costs, config.tokens_per_batch, 1, actors.shared):
+        moved = torch.zeros((), device=machine.device)
+        parts = split(prompts, rollout.batches.costs, config.tokens_per_batch, machine.processes, actors.shared)
+        for part, counts, _ in own_turns(parts, machine):
             batch = rollout.batches.of(part)
             with machine.autocast():
                 loss, sums = loss_of(actors, batch, rollout, credit, weights, 1 / tokens, position.beta, config)
-            loss.backward()
-            means.add("loss", loss, len(part) / len(prompts))
+            (counts * loss).backward()
+            means.add("loss", loss, len(part) / len(prompts), counts)
             for name, total in sums.items():
-                means.add(name, total, batch.n_completion_tokens)
-            moved += float(sums["kl_to_old"]) / tokens
+                means.add(name, total, batch.n_completion_tokens, counts)
+            moved += counts * sums["kl_to_old"] / tokens
         if mix is not None:  # PPO-ptx: γ times the loss of texts that the policy is not to forget
-            means.add("ptx_loss", mix.backward(actors.policy, position.ptx, config, machine), 1)
-        norm = take_step(actors, optimizer, config, position.step)
-        means.add("grad_norm", torch.tensor(norm, device=machine.device), 1)
+            means.add("ptx_loss", mix.backward(actors.policy, position.ptx, config, machine), 1 / machine.processes)
+        norm = take_step(actors, optimizer, config, machine, position.step)
+        means.add("grad_norm", torch.tensor(norm, device=machine.device), 1, machine.is_main)  # all have the same
         position.round.updates += 1
-        position.round.over = bool(config.stop_kl) and moved > config.stop_kl
+        position.round.over = bool(config.stop_kl) and float(machine.summed(moved)) > config.stop_kl
         yield
 
 
@@ -323,76 +330,6 @@ def values_of(value_model, batch: Batch) -> torch.Tensor:
     return value_model.score(completion_hidden(trunk_of(value_model), batch)).squeeze(-1).float()
 
 
-def describe(rollout: Rollout, credit: Credit) -> dict[str, float]:
-    """What the round looked like before the update. `kl` is per completion, in nats; means are over real tokens.
-
-    `sampler_gap`, how far the sampler's log-probabilities are from the trainer's, is rounding and should never be more.
-    Where the trainer computes them in its only step, `update` measures it.
-    """
-    kl = advantages.kl_estimate(rollout.logprobs, rollout.reference_logprobs, "k1")
-    scores = rollout.scores.view(-1, rollout.group)
-    groups = [example.completions for example in rollout.batches.examples[: math.ceil(_COMPARED / rollout.group)]]
-    completions = [ids for group in groups for ids in group]
-    values = {
-        "kl": (kl * rollout.mask).sum(1).mean(),
-        "length": rollout.lengths.float().mean(),
-        "truncated": rollout.truncated.float().mean(),
-        "equal_groups": (scores.amax(1) == scores.amin(1)).float().mean(),
-        "distinct_1": distinct_n(completions, 1),
-        "distinct_2": distinct_n(completions, 2),
-        "self_similarity": self_similarity(completions, rollout.group),
-    }
-    if not torch.equal(rollout.logprobs, rollout.sampled_logprobs):
-        values["sampler_gap"] = (rollout.logprobs - rollout.sampled_logprobs)[rollout.mask].abs().mean()
-    if credit.value_targets is not None:
-        values["explained_variance"] = advantages.explained_variance(rollout.values, credit.value_targets, rollout.mask)
-    return rollout.scored.described() | {name: float(value) for name, value in values.items()}
-
-
-def _draw_groups(generator: Generator, prompts, score, position: Position, config: PolicyGradientConfig):
-    """(prompt indices, a group of completions for each, scores (prompts, group))."""
-    indices: list[int] = []
-    groups: list[list[Completion]] = []
-    scores: list[Scores] = []
-    draws = _DRAWS if config.dynamic_sampling else 1
-    for draw in range(draws):
-        chosen = position.prompts.take(config.prompts_per_step - len(indices))
-        drawn = generator.sample(
-            [prompts[i] for i in chosen],
-            n=config.samples,
-            max_new_tokens=config.max_tokens,
-            temperature=config.temperature,
-            seed=random.Random(f"{config.seed}/{position.step}/{draw}").getrandbits(62),
-        )
-        drawn_scores = score(chosen, drawn)
-        for place, (i, group) in enumerate(zip(chosen, drawn, strict=True)):
-            group_scores = drawn_scores[place]
-            whole = group_scores.total[~group_scores.total.isnan()]
-            # A group whose rewards are all the same, or that has none, has no advantage to learn from; the last draw
-            # takes what comes.
-            if draw == draws - 1 or len(whole.unique()) > 1:
-                indices.append(i)
-                groups.append(group)
-                scores.append(group_scores)
-        if len(indices) == config.prompts_per_step:
-            break
-    return indices, groups, Scores.stack(scores).some()
-
-
-def _shaped(scores, counted, lengths, truncated, deviation, config: PolicyGradientConfig) -> torch.Tensor:
-    """Scores scaled and clipped, then less the penalties: (completions,)."""
-    rewards = scores
-    if config.reward_scale == "running":
-        deviation.add(scores[counted])
-        rewards = rewards / deviation.value()
-    if config.reward_clip is not None:
-        rewards = rewards.clamp(-config.reward_clip, config.reward_clip)
-    rewards = rewards - config.no_eos_penalty * truncated
-    if config.overlong_cache:
-        rewards = rewards + advantages.overlong_penalty(lengths, limit=config.max_tokens, cache=config.overlong_cache)
-    return rewards
-
-
 def _minibatches(prompts: int, config: PolicyGradientConfig, step: int) -> list[list[int]]:
     """For each optimizer step of the round, the prompts whose completions it takes; shuffled anew every pass."""
     chosen = []
@@ -401,8 +338,3 @@ def _minibatches(prompts: int, config: PolicyGradientConfig, step: int) -> list[
         random.Random(f"{config.seed}/{step}/{epoch}").shuffle(order)
         chosen += [order[number :: config.minibatches] for number in range(config.minibatches)]
     return chosen
-
-
-def _speed(rollout: Rollout, seconds: float) -> dict[str, float]:
-    tokens = int(rollout.mask.sum())
-    return {"completions_per_second": len(rollout.scores) / seconds, "tokens_per_second": tokens / seconds}
