@@ -133,6 +133,25 @@ def test_train_waits_and_makes_the_run_itself_where_there_is_no_worker(loop, cap
 
 
 @pytest.mark.django_db(transaction=True)
+def test_train_takes_a_directory_for_a_model_and_enters_it_once(loop):
+    """A project that an import made has no model yet."""
+    loop.models.all().delete()
+    with pytest.raises(CommandError, match="needs a base model: add or train one first"):
+        train("reward")
+    directory = django_settings.VAR_DIR / "elsewhere" / "model"
+    directory.mkdir(parents=True)
+    with pytest.raises(CommandError, match=r"nor a directory with a config\.json"):
+        train("reward", "--model", str(directory))
+    (directory / "config.json").write_text("{}")
+    (directory / "model.safetensors").write_bytes(b"")
+    for _ in range(2):
+        train("reward", "--wait", "--model", f"{directory}/")
+    model = loop.models.get(kind="policy")
+    assert (model.name, model.source) == ("elsewhere", "elsewhere/model")
+    assert [run.base_model for run in Run.objects.all()] == [model, model]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_train_fails_with_the_runs_reason(loop, monkeypatch, settings):
     use_fake_trainer(monkeypatch, settings, then="killed")
     with pytest.raises(CommandError, match=r"The run failed\. The training process was killed"):
