@@ -12,6 +12,7 @@ import torch
 from training.decoder import FusedDecoder
 from training.runtime import Runtime
 from training.sampling import Completion, sample
+from training.static_decoder import StaticDecoder
 
 
 class Generator(Protocol):
@@ -37,7 +38,11 @@ class LocalGenerator:
         self.policy, self.machine, self.eos_id, self.pad_id = policy, machine, eos_id, pad_id
         self.decoder = None
         if FusedDecoder.supports(policy):
-            self.decoder = FusedDecoder(policy, torch.bfloat16 if machine.bf16 else torch.float32)
+            dtype = torch.bfloat16 if machine.bf16 else torch.float32
+            if machine.device.type == "cuda":
+                self.decoder = StaticDecoder(policy, dtype, capture=True)
+            else:
+                self.decoder = FusedDecoder(policy, dtype)
 
     def sync(self) -> None:
         if self.decoder is not None:

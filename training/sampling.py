@@ -19,9 +19,6 @@ _LOOK_EVERY = {"cpu": 1, "cuda": 8}
 # Tokens of the vocabulary whose probabilities are summed up together before one of them is drawn.
 _BLOCK = 128
 
-# Rows that have ended leave once they are this share of the batch: leaving copies the cache of the others.
-_LEAVING = 1 / 8
-
 
 @dataclass(frozen=True)
 class Completion:
@@ -124,10 +121,11 @@ def _sample_batch(decoder, prompts, draws, *, eos_id: int, pad_id: int, temperat
         if t + 1 == max_new_tokens:
             break
         if (t + 1) % look_every == 0:
-            keep = running.nonzero().squeeze(-1)
-            if len(keep) == 0:
+            left = int(running.sum())
+            if left == 0:
                 break
-            if len(keep) <= (1 - _LEAVING) * len(rows):
+            if left < len(rows) and left <= (1 - decoder.leaving) * len(rows):
+                keep = _closed_up(running, left)
                 decoder.keep(keep)
                 rows, token, running = rows[keep], token[keep], running[keep]
         logits = decoder.step(token)
@@ -164,6 +162,13 @@ def draw(logits: torch.Tensor, draws: torch.Tensor, temperature: float) -> tuple
         token = (block * _BLOCK + place).squeeze(-1).clamp(max=logits.shape[-1] - 1)
     logprob = logits.gather(-1, token.unsqueeze(-1)) - largest - total.log()
     return token, logprob.squeeze(-1).float()
+
+
+def _closed_up(running: torch.Tensor, left: int) -> torch.Tensor:
+    """(left,) the running rows, in their places as far as they can be: the last of them fill the gaps of the ended."""
+    keep = torch.arange(left, device=running.device)
+    keep[~running[:left]] = running[left:].nonzero().squeeze(-1) + left
+    return keep
 
 
 def _cut(ids: list[list[int]], logprobs: list[list[float]], eos_id: int) -> list[Completion]:

@@ -1,8 +1,9 @@
 """vLLM as a generator: `generator=vllm`, where it is installed (a CUDA machine; it is not among the requirements).
 
-The engine runs in this process on the trainer's GPU, so weights are handed over in memory. Written against vLLM's
-public interface (LLM.generate, LLM.apply_model, SamplingParams) as of 0.11; where it rounds otherwise than the trainer
-does, `sampler_gap` shows by how much.
+The engine runs in this process on the trainer's GPU, so weights are handed over in memory, and it holds its share of
+the GPU's memory while the policy is trained, too: vLLM's sleep mode is not used. Written against vLLM's public
+interface (LLM.generate, LLM.apply_model, SamplingParams) as of 0.11, and read against its sources of 0.20; where it
+rounds otherwise than the trainer does, `sampler_gap` shows by how much.
 """
 
 import os
@@ -29,7 +30,7 @@ class VLLMGenerator:
             gpu_memory_utilization=share,
             skip_tokenizer_init=True,
             logprobs_mode="processed_logprobs",  # of the distribution that is sampled from, temperature and all
-            seed=seed,
+            seed=seed % 2**32,  # it also seeds numpy, which takes no more
         )
 
     @torch.no_grad()
@@ -41,8 +42,11 @@ class VLLMGenerator:
     def sample(self, prompts, *, n, max_new_tokens, temperature, seed, places=None) -> list[list[Completion]]:
         parameters = [
             self.sampling_params(
-                n=n, temperature=temperature, max_tokens=max_new_tokens, seed=(seed + place) % 2**63, logprobs=0,
-                top_p=1.0, top_k=0, min_p=0.0, repetition_penalty=1.0, stop_token_ids=[self.eos_id], detokenize=False,
+                # vLLM gives sample k of a prompt the prompt's seed plus k, and a seed must be no one else's.
+                n=n, seed=(seed + n * place) % 2**62, temperature=temperature, max_tokens=max_new_tokens, logprobs=0,
+                top_p=1.0, top_k=0, min_p=0.0, repetition_penalty=1.0, detokenize=False,
+                # The model's generation_config may name further ends, at which our own sampler would go on.
+                stop_token_ids=[self.eos_id], ignore_eos=True,
             )
             for place in (range(len(prompts)) if places is None else places)
         ]  # fmt: skip

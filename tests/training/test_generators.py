@@ -20,7 +20,7 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
-from tests.training.policies import EOS, PAD, count_rewarded, learn, make_actors, quiet, scored, settings_of
+from tests.training.policies import EOS, PAD, learn, make_actors, quiet, scored, settings_of
 from tests.training.tiny import make_gpt2, make_llama, save_tiny
 from training import sampling
 from training.batching import Example, collate
@@ -32,6 +32,7 @@ from training.logprobs import completion_logprobs
 from training.models import load_policy
 from training.recipes.policy_gradient import improve
 from training.runtime import start
+from training.static_decoder import StaticDecoder
 
 BF16 = SimpleNamespace(bf16=True, device=torch.device("cpu"))
 
@@ -92,16 +93,37 @@ def test_the_fused_decoder_draws_what_the_models_own_forward_draws(model):
     prompts = [[10, 11, 12, 13, 14, 15], [13], [14, 15]]
     options = {"n": 8, "max_new_tokens": 24, "eos_id": EOS, "pad_id": PAD, "seed": 3, "temperature": 0.9}
     assert FusedDecoder.supports(model)
-    decoder = FusedDecoder(model, torch.float32)
-    expected, drawn = (
-        sampling.sample(model, prompts, **options),
-        sampling.sample(model, prompts, **options, decoder=decoder),
-    )
+    expected = sampling.sample(model, prompts, **options)
     ended = [c for group in expected for c in group if not c.truncated]
     assert 5 < len(ended) < 24
-    for group, other in zip(expected, drawn, strict=True):
+    for decoder in (FusedDecoder(model, torch.float32), StaticDecoder(model, torch.float32, capture=False)):
+        same_completions(sampling.sample(model, prompts, **options, decoder=decoder), expected)
+
+
+def same_completions(found, expected):
+    for group, other in zip(expected, found, strict=True):
         for one, two in zip(group, other, strict=True):
             assert one.ids == two.ids and one.logprobs == pytest.approx(two.logprobs, abs=1e-3)
+
+
+def test_static_shapes_are_few_and_hold_nothing_of_an_earlier_batch(monkeypatch):
+    """What a GPU would capture: tensors that stay where they are, for all batches of a length, however many rows."""
+    model, shapes = make_llama(24), []
+    decoder = StaticDecoder(model, torch.float32, capture=False)
+    options = {"max_new_tokens": 100, "eos_id": EOS, "pad_id": PAD, "seed": 3}
+    plain = StaticDecoder._static_step
+
+    def step(decoder, static, rows):
+        shapes.append((rows, static.mask.shape[1], static.tokens.data_ptr(), static.cache[0].data_ptr()))
+        return plain(decoder, static, rows)
+
+    monkeypatch.setattr(StaticDecoder, "_static_step", step)
+    long, short = [[10] * 27, [13], [14, 15], [16] * 9, [17]], [[11] * 5, [12]]
+    for prompts, n in ((long, 8), (short, 6), (long, 3)):
+        drawn = sampling.sample(model, prompts, n=n, **options, decoder=decoder)
+        same_completions(drawn, sampling.sample(model, prompts, n=n, **options))
+    assert {shape[1:] for shape in shapes} == {(128, *shapes[0][2:])}
+    assert {shape[0] for shape in shapes} <= {64, 32, 16, 8} and len(shapes) > 100
 
 
 def test_what_the_fused_decoder_does_not_know_is_left_to_the_model():
@@ -128,6 +150,7 @@ class FakeLLM:
         self, *, model, dtype, max_model_len, gpu_memory_utilization, skip_tokenizer_init, logprobs_mode, seed
     ):
         assert logprobs_mode == "processed_logprobs" and skip_tokenizer_init and 0 < gpu_memory_utilization <= 1
+        assert 0 <= seed < 2**32
         self.model, self.resets, self.longest = load_policy(model), 0, max_model_len
         self.model.load_weights = self.load_weights
         FakeLLM.made = self
@@ -148,6 +171,10 @@ class FakeLLM:
 
     def generate(self, prompts, sampling_params, *, use_tqdm):
         requests = []
+        # Sample k of a prompt gets the prompt's seed plus k: no two completions may get the same.
+        seeds = [of.seed + k for of in sampling_params for k in range(of.n)]
+        assert len(set(seeds)) == len(seeds) and min(seeds) >= 0 and max(seeds) < 2**63
+        assert all(of.ignore_eos for of in sampling_params)  # which leaves the ends that stop_token_ids names
         for prompt, of in zip(prompts, sampling_params, strict=True):
             assert len(prompt["prompt_token_ids"]) + of.max_tokens <= self.longest and of.logprobs == 0
             (group,) = sampling.sample(
@@ -182,11 +209,16 @@ def options(tmp_path):
     }  # fmt: skip
 
 
+def mean_id(indices, groups):
+    """A reward in which completions hardly ever agree, so that every round teaches something."""
+    return torch.tensor([[sum(c.ids) / len(c.ids) for c in group] for group in groups])
+
+
 def test_vllm_has_the_policys_weights_every_round(tmp_path, fake_vllm):
     settings = settings_of("grpo", tmp_path, **options(tmp_path))
     policy, reference = load_policy(settings.model), load_policy(settings.model)
     actors = dataclasses.replace(make_actors(value=False, shared=False), policy=policy, reference=reference)
-    metrics = learn(settings, actors)
+    metrics = learn(settings, actors, mean_id)
     assert metrics["sampler_gap"] < 1e-3
     assert FakeLLM.made.resets == 3
     # The last round was drawn from the policy as two updates had left it, which is not as it began.
@@ -201,7 +233,7 @@ def test_a_generator_that_disagrees_is_noticed(tmp_path, fake_vllm, monkeypatch)
     actors = dataclasses.replace(make_actors(value=False, shared=False), policy=policy, reference=reference)
     log = EventLog(tmp_path)
     prompts = [[10, 11, 12], [13], [14, 15], [16]]
-    metrics = improve(actors, prompts, scored(count_rewarded), settings, start(settings, quiet(settings)), log)
+    metrics = improve(actors, prompts, scored(mean_id), settings, start(settings, quiet(settings)), log)
     assert metrics["sampler_gap"] > 0.1
     texts = [line["text"] for line in map(json.loads, log.path.read_text().splitlines()) if line["kind"] == "message"]
     assert any("not what was sampled" in text for text in texts)
