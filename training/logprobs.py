@@ -16,6 +16,9 @@ CHUNK_ELEMENTS = {"cpu": 1 << 23, "cuda": 1 << 27}
 """Logits computed at once unless told: half a gigabyte on a GPU, 32 MiB on a CPU, which passes over the whole of the
 head's float32 gradient once a chunk."""
 
+KEPT_BYTES = {"cpu": 1 << 27, "cuda": 1 << 30}
+"""Logits that are kept for the gradient, as the head gave them, up to this size; beyond it they are computed again."""
+
 
 def trunk_of(model) -> torch.nn.Module:
     """The part of a transformers model (LoRA-wrapped or not) that ends in hidden states, without its head."""
@@ -179,14 +182,20 @@ class _ChunkedLogprobs(torch.autograd.Function):
     """Log-probability and entropy of targets under softmax((h·Wᵀ + b) / T), a chunk of tokens at a time.
 
     With z the scaled logits, p = softmax(z), H the entropy: ∂ log p_y / ∂z = 1_y − p and ∂H / ∂z = −p (log p + H).
-    The backward pass computes each chunk's logits again, so only the hidden states are kept.
+    The backward pass starts from the logits as the head gave them where they are few enough to be kept (`KEPT_BYTES`),
+    and computes each chunk's again where they are not, so that only the hidden states are kept.
     """
 
     @staticmethod
     def forward(ctx, hidden, weight, bias, targets, temperature, chunk_tokens, with_entropy):
-        logprobs, normalizers, entropies = [], [], []
+        logprobs, normalizers, entropies, kept = [], [], [], []
+        size = len(hidden) * len(weight) * hidden.element_size()
+        keeps = any(ctx.needs_input_grad) and size <= KEPT_BYTES[hidden.device.type]
         for chunk, target in zip(hidden.split(chunk_tokens), targets.split(chunk_tokens), strict=True):
-            logits = _logits(chunk, weight, bias, temperature)
+            as_given = torch.nn.functional.linear(chunk, weight, bias)
+            if keeps:
+                kept.append(as_given)
+            logits = _scaled(as_given, temperature, copy=keeps)
             of_target = logits.gather(-1, target[:, None]).squeeze(-1)
             largest = logits.amax(-1)
             powers = logits.sub_(largest[:, None]).exp() if with_entropy else logits.sub_(largest[:, None]).exp_()
@@ -198,7 +207,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
                 entropies.append(total.log() - powers.mul_(logits).sum(-1) / total)
         logprobs, normalizers = torch.cat(logprobs), torch.cat(normalizers)
         entropies = torch.cat(entropies) if with_entropy else logprobs.new_zeros(0)
-        ctx.save_for_backward(hidden, weight, bias, targets, normalizers, entropies)
+        ctx.save_for_backward(hidden, weight, bias, targets, normalizers, entropies, *kept)
         ctx.temperature, ctx.chunk_tokens, ctx.with_entropy = temperature, chunk_tokens, with_entropy
         ctx.set_materialize_grads(False)
         if not with_entropy:
@@ -207,7 +216,7 @@ class _ChunkedLogprobs(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad_logprobs, grad_entropies):
-        hidden, weight, bias, targets, normalizers, entropies = ctx.saved_tensors
+        hidden, weight, bias, targets, normalizers, entropies, *kept = ctx.saved_tensors
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
         if grad_logprobs is None:
             grad_logprobs = torch.zeros_like(normalizers)
@@ -215,10 +224,11 @@ class _ChunkedLogprobs(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         grad_weight = torch.zeros_like(weight, dtype=accumulate) if needs_weight else None
         grad_bias = torch.zeros_like(bias, dtype=accumulate) if needs_bias else None
-        for start in range(0, len(hidden), ctx.chunk_tokens):
+        for number, start in enumerate(range(0, len(hidden), ctx.chunk_tokens)):
             span = slice(start, start + ctx.chunk_tokens)
+            as_given = kept[number] if kept else torch.nn.functional.linear(hidden[span], weight, bias)
             # From here on `grad` turns in place from logits into the gradient of the unscaled logits.
-            grad = _logits(hidden[span], weight, bias, ctx.temperature).sub_(normalizers[span, None])
+            grad = _scaled(as_given, ctx.temperature, copy=bool(kept)).sub_(normalizers[span, None])
             outer = grad_logprobs[span, None]
             if grad_entropies is not None:  # an entropy that is only looked at costs nothing here
                 factor = (grad + entropies[span, None]).mul_(grad_entropies[span, None]).add_(outer)
@@ -245,11 +255,9 @@ class _ChunkedLogprobs(torch.autograd.Function):
         )
 
 
-def _logits(hidden, weight, bias, temperature):
-    """(tokens, vocabulary), float32 or finer, as a fresh tensor."""
-    logits = torch.nn.functional.linear(hidden, weight, bias)
-    if logits.dtype != torch.float64:
-        logits = logits.float()
+def _scaled(logits, temperature, *, copy: bool):
+    """(tokens, vocabulary) logits by the temperature, float32 or finer; as a `copy`, or in their own memory."""
+    logits = logits.to(logits.dtype if logits.dtype == torch.float64 else torch.float32, copy=copy)
     return logits if temperature == 1.0 else logits.div_(temperature)
 
 

@@ -74,6 +74,12 @@ def halvable(module: torch.nn.Module) -> Iterator[torch.nn.Parameter]:
             yield from model.get_output_embeddings().parameters()
 
 
+def halve(module: torch.nn.Module) -> None:
+    """A module that is not trained: computing in bfloat16 from here on, its float32 weights are let go."""
+    for parameter in dict.fromkeys(halvable(module)):
+        parameter.data = parameter.data.bfloat16()
+
+
 @contextlib.contextmanager
 def halved(module: torch.nn.Module, enabled: bool = True):
     """Inside, the module computes in bfloat16; yields its MasterWeights, or the module itself where not `enabled`."""

@@ -1,8 +1,7 @@
-"""Being told to stop (SIGTERM, Ctrl-C): at once where nothing would be lost, after a checkpoint inside a loop."""
+"""Being told to stop (SIGTERM): at once where nothing would be lost, after a checkpoint inside a training loop."""
 
 import contextlib
 import signal
-import sys
 
 
 class Cancelled(BaseException):
@@ -14,10 +13,8 @@ _deferred = False
 
 
 def install() -> None:
-    """Make SIGTERM and Ctrl-C raise Cancelled, or wait for a loop that deferred them; a second Ctrl-C does not."""
+    """Make SIGTERM raise Cancelled, or wait for the loop that has deferred it."""
     signal.signal(signal.SIGTERM, _on_signal)
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _on_interrupt)
 
 
 def requested() -> bool:
@@ -43,10 +40,3 @@ def _on_signal(signum, frame) -> None:
     _requested = True
     if not _deferred:
         raise Cancelled
-
-
-def _on_interrupt(signum, frame) -> None:
-    if _requested:
-        raise KeyboardInterrupt
-    print("\nstopping after this step, with a checkpoint; Ctrl-C again stops at once", file=sys.stderr, flush=True)
-    _on_signal(signum, frame)

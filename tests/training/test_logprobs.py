@@ -8,6 +8,7 @@ from peft import LoraConfig, get_peft_model
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.training.tiny import make_gpt2, make_llama
+from training import logprobs as logprobs_module
 from training.batching import Example, collate
 from training.logprobs import (
     completion_logprobs,
@@ -107,8 +108,10 @@ def test_left_padding_without_position_ids_would_show():
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("chunk_tokens", [1, 7, 1000])
-def test_chunks_against_float64_forward_and_backward(chunk_tokens, bias, temperature):
+@pytest.mark.parametrize(("chunk_tokens", "kept_bytes"), [(1, 0), (7, 0), (7, 1 << 20), (1000, 0), (1000, 1 << 20)])
+def test_chunks_against_float64_forward_and_backward(chunk_tokens, kept_bytes, bias, temperature, monkeypatch):
+    """Whether the logits are kept for the gradient or computed again."""
+    monkeypatch.setitem(logprobs_module.KEPT_BYTES, "cpu", kept_bytes)
     generator = torch.Generator().manual_seed(0)
     hidden = torch.randn(50, 16, generator=generator)
     targets = torch.randint(0, 97, (50,), generator=generator)

@@ -2,6 +2,7 @@
 
 from training.config import ConfigError
 from training.events import EventLog
+from training.mixed_precision import halve
 from training.rewards import spec
 from training.rewards.code_tests import CodeTestsSource
 from training.rewards.combine import Binary, Rewards, Weighted
@@ -41,7 +42,10 @@ def _load(
     try:
         match source:
             case spec.ModelReward():
-                rewards = RewardModelSource(source.path, model=_over(trunk, source.path, log), **place)
+                over_trunk = _over(trunk, source.path, log)
+                rewards = RewardModelSource(source.path, model=over_trunk, **place)
+                if machine.halves_weights and over_trunk is None:
+                    halve(rewards.model)
                 if tokenizer is not None and _reads_otherwise(rewards.tokenizer, tokenizer):
                     log.message(
                         f"the reward model {name} reads chats as other tokens than the policy writes: completions are "

@@ -5,7 +5,7 @@ import torch
 from training.batching import Example, collate, plan_batches, token_cost
 from training.chat import encode_completion, encode_prompt, truncate_prompt
 from training.logprobs import last_hidden, supports_shared_prefix, trunk_of
-from training.models import ModelLoadError, is_reward_model, load_reward_model, load_tokenizer
+from training.models import load_reward_model, load_tokenizer
 from training.records import Message, Prompt
 
 TOKENS_PER_BATCH = 8192
@@ -31,8 +31,6 @@ class RewardModelSource:
     ):
         """`model`: the reward model in `source`, where it is loaded already."""
         self.name = f"the reward model {source}"
-        if model is None and not is_reward_model(source):
-            raise ModelLoadError(f"{source} is no reward model: it has no head that was trained to give a score")
         self.tokenizer = load_tokenizer(source)
         self.model = (model or load_reward_model(source, device=device, dtype=dtype)).requires_grad_(False)
         self.tokens_per_batch = tokens_per_batch
@@ -49,7 +47,8 @@ class RewardModelSource:
             batch = collate(
                 [examples[i] for i in part], self.tokenizer.pad_token_id, shared=self.shared, device=self.model.device
             )
-            batch_scores = self.model.score(last_hidden(trunk_of(self.model), batch)).squeeze(-1).float().cpu()
+            states = last_hidden(trunk_of(self.model), batch).to(self.model.score.weight.dtype)
+            batch_scores = self.model.score(states).squeeze(-1).float().cpu()
             counts = [len(examples[i].completions) for i in part]
             for i, of_example in zip(part, batch_scores.split(counts), strict=True):
                 scores[i] = of_example
