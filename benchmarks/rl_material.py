@@ -1,10 +1,10 @@
-"""What the policy-gradient benchmarks train on: film-review snippets, a policy that writes them, a scorer of sentiment.
+"""What the policy-gradient benchmarks train on: film-review snippets, a policy that writes them, a reward model.
 
-The policy answers a snippet's first words with the rest of it; the gold scorer is a reward model that tells the rest of
-a positive snippet from the rest of a negative one. Both have the 9-million-parameter shape of `training_material`.
+The policy answers a snippet's first words with the rest of it; the reward model tells the rest of a positive snippet
+from the rest of a negative one. Both have the 9-million-parameter shape of `training_material`. The reward model is
+there to be computed; a better judge of sentiment is `sentiment.gold`.
 """
 
-import gzip
 import json
 import random
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from transformers import LlamaForCausalLM
 
+from benchmarks import sentiment
 from benchmarks.training_material import SHAPES, make_tokenizer
 
-POLARITY = Path(__file__).resolve().parents[2] / "shared" / "data" / "sentence_polarity.jsonl.gz"
 FIRST_WORDS = 4
 
 
@@ -25,7 +25,7 @@ class Material:
     reward_model: Path
     prompts: Path
     accuracy: float
-    """share of held-out pairs that the scorer has the right way round"""
+    """share of held-out pairs that the reward model has the right way round"""
 
 
 def find(folder: Path) -> Material | None:
@@ -38,8 +38,8 @@ def find(folder: Path) -> Material | None:
 
 
 def make(folder: Path, *, shape: str = "small", snippets: int = 3000, epochs: int = 2, device: str = "cpu") -> Material:
-    """Train the policy (on as many snippets) and the scorer (on all) by the command line's recipes."""
-    rows = _snippets()
+    """Train the policy (on as many snippets) and the reward model (on all) by the command line's recipes."""
+    rows = [row for row in sentiment.snippets() if len(row["words"]) >= 2 * FIRST_WORDS]
     all_prompts = [{"prompt": " ".join(row["words"][:FIRST_WORDS])} for row in rows]
     all_rests = [" ".join(row["words"][FIRST_WORDS:]) for row in rows]
     prompts, rests = all_prompts[:snippets], all_rests[:snippets]
@@ -72,15 +72,6 @@ def make(folder: Path, *, shape: str = "small", snippets: int = 3000, epochs: in
     _train("reward", folder / "reward", model=folder / "sft/model", data=folder / "preferences.jsonl", **common)
     _write(folder / "prompts.jsonl", prompts)
     return find(folder)
-
-
-def _snippets() -> list[dict]:
-    with gzip.open(POLARITY, "rt", encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    rows = [{"words": row["text"].split(), "label": row["label"]} for row in rows]
-    rows = [row for row in rows if len(row["words"]) >= 2 * FIRST_WORDS]
-    random.Random(0).shuffle(rows)
-    return rows
 
 
 def _train(recipe: str, output: Path, **settings) -> None:

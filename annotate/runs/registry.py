@@ -53,7 +53,8 @@ def add_external(project: Project, kind: str, name: str, source: str, *, user=No
         )
     if not name:
         raise UserError(_("The model needs a name."), field="name")
-    source = checked_source(source)
+    if not HUB_ID.fullmatch(source) or (settings.VAR_DIR / source).is_dir():
+        source = _checked_directory(source)
     try:
         with transaction.atomic():
             model = ModelVersion.objects.create(project=project, kind=kind, name=name, source=source)
@@ -85,10 +86,8 @@ def is_model_directory(directory: Path) -> bool:
     return (directory / "config.json").is_file() and any(directory.glob("*.safetensors"))
 
 
-def checked_source(source: str) -> str:
-    """As stored: a hub id, or a directory, relative to VAR_DIR where it lies below it. Raises UserError."""
-    if HUB_ID.fullmatch(source) and not (settings.VAR_DIR / source).is_dir():
-        return source
+def _checked_directory(source: str) -> str:
+    """The source as stored: relative to VAR_DIR where the directory lies below it."""
     directory = (settings.VAR_DIR / source).resolve()
     if not is_model_directory(directory):
         raise UserError(
