@@ -93,16 +93,28 @@ def update_project(project: Project, user, **settings) -> Project:
 
 
 @transaction.atomic
-def set_guidelines(project: Project, user, text: str, *, minor: bool = False) -> GuidelineVersion:
-    """A new version of the guidelines, or the present one where the text is the same. Raises UserError if empty.
+def set_guidelines(
+    project: Project, user, text: str, *, minor: bool = False, based_on: int | None = None
+) -> GuidelineVersion:
+    """A new version of the guidelines, or the present one where the text is the same.
 
     Annotators acknowledge it before their next comparison, unless the edit is `minor`: a typo, not another rule.
+    Raises UserError if the text is empty, or if version `based_on`, from which the writer began, is not the newest.
     """
     access.require(user, project, access.Role.ADMIN)
     lock_project(project)
     present = current_guidelines(project)
     if present and present.text == _normal(text):
         return present
+    if present and based_on is not None and based_on != present.number:
+        raise UserError(
+            _(
+                "Somebody saved version %(number)s while you were writing. Nothing of yours is lost: the preview shows "
+                "how your text differs from it, and saving again replaces it."
+            )
+            % {"number": present.number},
+            field="text",
+        )
     version = _new_version(project, user, text, minor=minor and present is not None)
     # The first version is read as the guidelines, not as a change of them: its panel opens by itself.
     if present and not minor:

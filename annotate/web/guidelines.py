@@ -56,7 +56,10 @@ def edit(request: HttpRequest, project: Project) -> HttpResponse:
         return render(request, "guidelines/preview.html", {"preview": preview, "changes": changed})
     if "save" in request.POST and form.is_valid():
         try:
-            version = set_guidelines(project, request.user, **form.cleaned_data)
+            based_on = request.POST.get("based_on", "")
+            version = set_guidelines(
+                project, request.user, **form.cleaned_data, based_on=int(based_on) if based_on.isdecimal() else None
+            )
         except UserError as error:
             add_user_error(form, error)
         else:
@@ -69,5 +72,5 @@ def edit(request: HttpRequest, project: Project) -> HttpResponse:
                 messages.success(request, _("Saved as version %(number)s.") % {"number": version.number})
             return redirect("guidelines", project.slug)
     next_number = newest.number + 1 if newest else 1
-    context = {"form": form, "preview": preview, "changes": changed, "next_number": next_number}
+    context = {"form": form, "preview": preview, "changes": changed, "newest": newest, "next_number": next_number}
     return page(request, "guidelines/edit.html", project, **context)

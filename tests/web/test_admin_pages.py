@@ -76,6 +76,19 @@ def test_settings_are_saved_and_wrong_ones_told_at_their_field(browser, project)
     assert project.judgments_wanted == 3
 
 
+def test_two_admins_who_edit_the_guidelines_do_not_overwrite_each_other_unawares(browser, project):
+    url, client = "/p/kind/guidelines/edit/", browser("root")
+    before = project.guideline_versions.first().number
+    assert f'name="based_on" value="{before}"' in text(client.get(url))
+    sent = {"save": "yes", "based_on": str(before)}
+    assert client.post(url, sent | {"text": "Hers."}).status_code == 302
+    late = text(client.post(url, sent | {"text": "His."}))
+    assert f"Somebody saved version {before + 1} while you were writing" in late and "His.</textarea>" in late
+    assert project.guideline_versions.first().text == "Hers.\n"
+    assert client.post(url, {"save": "yes", "based_on": str(before + 1), "text": "His."}).status_code == 302
+    assert project.guideline_versions.first().text == "His.\n"
+
+
 def test_guidelines_preview_without_saving_and_versions_stay(browser, project):
     client = browser("admin")
     attack = "# Rules\n\n<script>alert(1)</script>"
