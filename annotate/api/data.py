@@ -1,4 +1,4 @@
-"""Uploads, and datasets to take away."""
+"""Uploads, comparisons with the number of judgments they want, and datasets to take away."""
 
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
@@ -13,6 +13,8 @@ from annotate.api.views import ProjectView
 from annotate.datasets.exporting import export
 from annotate.datasets.snapshots import create_snapshot
 from annotate.datasets.uploads import import_upload
+from annotate.labeling.comparisons import set_judgments_wanted
+from annotate.labeling.listing import listed
 
 RESEARCHER, ADMIN = access.Role.RESEARCHER, access.Role.ADMIN
 
@@ -27,6 +29,32 @@ class Imports(ProjectView):
         given = self.read(serializers.ImportRequest)
         report = import_upload(self.project, given.pop("file"), given.pop("kind"), user=request.user, **given)
         return Response(serializers.ImportReportSerializer(report).data)
+
+
+class Comparisons(ProjectView):
+    roles = {"GET": RESEARCHER}
+
+    @extend_schema(parameters=[serializers.ComparisonFilter], responses=serializers.ComparisonSerializer(many=True))
+    def get(self, request, slug):
+        """The newest first; gold questions are not among them."""
+        chosen = serializers.ComparisonFilter(data=request.query_params)
+        chosen.is_valid(raise_exception=True)
+        return self.paged(listed(self.project, **chosen.validated_data), serializers.ComparisonSerializer)
+
+
+class Comparison(ProjectView):
+    roles = {"GET": RESEARCHER, "PATCH": ADMIN}
+
+    @extend_schema(responses=serializers.ComparisonSerializer)
+    def get(self, request, slug, pk):
+        return Response(serializers.ComparisonSerializer(get_object_or_404(listed(self.project), pk=pk)).data)
+
+    @extend_schema(request=serializers.WantedRequest, responses=serializers.ComparisonSerializer)
+    def patch(self, request, slug, pk):
+        """From now on this many people judge it, whatever the project's number is; what is judged stays."""
+        comparison = get_object_or_404(self.project.comparisons, pk=pk)
+        set_judgments_wanted(comparison, user=request.user, **self.read(serializers.WantedRequest))
+        return self.get(request, slug, pk)
 
 
 class Datasets(ProjectView):

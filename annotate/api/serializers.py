@@ -4,6 +4,7 @@ from rest_framework import serializers
 
 from annotate.datasets.importing import FORMATS as IMPORT_FORMATS
 from annotate.datasets.snapshots import VOTES
+from annotate.labeling.listing import ALL, DIFFERENT, OPEN
 from annotate.models import (
     ChatEndpoint,
     Comparison,
@@ -200,6 +201,26 @@ class SkipSerializer(serializers.ModelSerializer):
 
 class RenewalSerializer(serializers.Serializer):
     held = serializers.BooleanField(help_text="False: somebody else has the pair now. It may still be submitted.")
+
+
+class ComparisonFilter(serializers.Serializer):
+    shown = serializers.ChoiceField(choices=[ALL, OPEN, DIFFERENT], default=ALL)
+    containing = serializers.CharField(required=False, allow_blank=True, help_text="In the prompt.")
+
+
+class ComparisonSerializer(serializers.ModelSerializer):
+    """For researchers and admins; it has no texts, and names nobody."""
+
+    prompt = MessageSerializer(many=True, source="prompt.messages")
+    judged = serializers.IntegerField(help_text="People's judgments so far.")
+
+    class Meta:
+        model = Comparison
+        fields = ("id", "kind", "prompt", "group", "round", "judgments_wanted", "judged", "uncertainty", "created_at")
+
+
+class WantedRequest(serializers.Serializer):
+    wanted = serializers.IntegerField(help_text="Judgments by different people, 0 to 50.")
 
 
 class ImportRequest(serializers.Serializer):

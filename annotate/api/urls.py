@@ -44,6 +44,8 @@ _project = [
     path("chat-turns/<uuid:key>/retry/", chat.Retry.as_view()),
     path("chat-endpoints/", chat.Endpoints.as_view()),
     path("chat-endpoints/<int:pk>/", chat.Endpoint.as_view()),
+    path("comparisons/", data.Comparisons.as_view()),
+    path("comparisons/<int:pk>/", data.Comparison.as_view()),
     path("imports/", data.Imports.as_view()),
     path("datasets/", data.Datasets.as_view()),
     path("datasets/<int:pk>/", data.Dataset.as_view()),

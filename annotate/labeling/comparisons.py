@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from annotate import access
 from annotate.errors import UserError
 from annotate.labeling.counters import forget_looked_through
 from annotate.labeling.leaks import find_leaks
@@ -217,18 +218,25 @@ def ranking_of(responses: Iterable[Response], group: str = "", *, wanted: int | 
 
 
 @transaction.atomic
-def set_judgments_wanted(comparison: Comparison, wanted: int) -> None:
+def set_judgments_wanted(comparison: Comparison, wanted: int, *, user=None) -> None:
     """From now on `wanted` different people judge this comparison, 0 to 50, whatever the project's number is.
 
     More: slots that were withdrawn come back, then new ones are added. Fewer: free slots are withdrawn first, then
-    those that somebody holds, whose judgment is kept but fills no slot that counts. What is judged stays judged.
+    those that somebody holds, whose judgment is kept but fills no slot that counts. What is judged stays judged. A
+    comparison that is held back only keeps the number for later. `user` None is the machine's own administrator.
     """
+    project = comparison.project
+    if user is not None:
+        access.require(user, project, access.Role.ADMIN)
     if not isinstance(wanted, int) or not 0 <= wanted <= MOST_WANTED:
         raise UserError(_("A comparison wants 0 to %d judgments.") % MOST_WANTED, field="wanted")
-    project = comparison.project
     lock_project(project)
     if wanted and GoldQuestion.objects.filter(comparison=comparison).exists():
         raise UserError(_("A gold question is judged once by everybody: it wants no number."), field="wanted")
+    comparison.judgments_wanted = wanted
+    comparison.save(update_fields=["judgments_wanted"])
+    if is_held_back(project, comparison.responses):
+        return
     slots = Slot.objects.filter(comparison=comparison)
     if connection.features.has_select_for_update:
         slots = slots.select_for_update(no_key=True)
@@ -243,8 +251,6 @@ def set_judgments_wanted(comparison: Comparison, wanted: int) -> None:
     withdrawn = [slot for slot in slots if slot.apart and slot.free_from is not None][: max(0, missing)]
     # A lease that is still running stays with its holder.
     Slot.objects.filter(pk__in=[slot.pk for slot in withdrawn]).update(apart=False)
-    comparison.judgments_wanted = wanted
-    comparison.save(update_fields=["judgments_wanted"])
     first = slots[-1].number + 1 if slots else 0
     rank = slots[0].rank if slots else None
     _add_slots(project, [(comparison, first + place) for place in range(missing - len(withdrawn))], rank)

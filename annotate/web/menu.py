@@ -58,6 +58,7 @@ MENU: list[tuple[str | Promise, list[Entry]]] = [
         _("Data"),
         [
             Entry(_("Upload"), "data", ADMIN, ("leaks",)),
+            Entry(_("Comparisons"), "comparisons", RESEARCHER),
             Entry(_("Datasets"), "datasets", RESEARCHER),
         ],
     ),

@@ -128,6 +128,9 @@ def test_who_gets_in_where(api, admin, person, project):
         ("post", "next/"): [403, 403, 200, 403, 200],
         ("post", "judgments/"): [403, 403, 400, 403, 400],
         ("post", "skips/"): [403, 403, 400, 403, 400],
+        ("get", "comparisons/"): [403, 403, 403, 200, 200],
+        ("get", "comparisons/1/"): [403, 403, 403, 404, 404],
+        ("patch", "comparisons/1/"): [403, 403, 403, 403, 404],
         ("post", "imports/"): [403, 403, 403, 403, 415],
         ("get", "datasets/"): [403, 403, 403, 200, 200],
         ("post", "datasets/"): [403, 403, 403, 400, 400],
@@ -184,6 +187,26 @@ def test_projects_guidelines_and_people(api, admin):
     assert client.get(f"{base}members/").json()["count"] == 2
     assert client.delete(f"{base}members/ben/").status_code == 204
     assert client.delete(f"{base}members/root/").json()["field"] == "username"
+
+
+def test_one_comparison_wants_another_number_of_judgments(api, admin, ada, ben, pairs):
+    pairs(2)
+    client = api(admin)
+    newest, oldest = client.get("comparisons/").json()["results"]
+    assert (newest["prompt"][0]["content"], newest["judgments_wanted"], newest["judged"]) == ("Question 1", 1, 0)
+    changed = client.patch(f"comparisons/{oldest['id']}/", {"wanted": 2}, format="json")
+    assert (changed.status_code, changed.json()["judgments_wanted"]) == (200, 2)
+    different = client.get("comparisons/", {"shown": "different"}).json()["results"]
+    assert [row["id"] for row in different] == [oldest["id"]]
+    assert client.patch(f"comparisons/{oldest['id']}/", {"wanted": 51}, format="json").json()["field"] == "wanted"
+
+    for person in (ada, ben):
+        answer = api(person).post("next/").json()["pair"]
+        assert answer["prompt"][0]["content"] == "Question 0"
+        api(person).post("judgments/", {"key": answer["key"], "rating": 1}, format="json")
+    assert client.get(f"comparisons/{oldest['id']}/").json()["judged"] == 2
+    still_open = client.get("comparisons/", {"shown": "open"}).json()["results"]
+    assert [row["id"] for row in still_open] == [newest["id"]]
 
 
 def test_upload_snapshot_and_download(api, admin, project):
