@@ -15,8 +15,10 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate import access
+from annotate.datasets import moving
 from annotate.datasets.importers import hh, native, ukp
 from annotate.datasets.importers.items import Skipped, Vote, VotedPair
+from annotate.datasets.importers.judgments import JudgedComparison
 from annotate.errors import UserError
 from annotate.labeling.comparisons import (
     NewPair,
@@ -79,7 +81,7 @@ def import_file(
     Comparisons go to the queue with the project's number of slots, as all their pairs; with `rankings` those of four to
     nine different responses go there as one ranking. Preferences and votes become judgments by inactive
     annotators (`import:<name of the file>`, `ukp:<worker>`; with `judge`, for what a model judged, `judge:<judge>`) and
-    use up no slot. `user` None is the machine's own
+    use up no slot, and so do judgments (moving.py says whose they are). `user` None is the machine's own
     administrator; `filename` is the name that errors use. Raises UserError (file, line, field, what was expected), and
     then nothing has changed; PermissionDenied for anybody but the project's admins.
     """
@@ -136,6 +138,7 @@ def _write(project: Project, items: Iterator, rankings: bool) -> ImportReport:
         records.Demonstration: _add_demonstrations,
         records.Comparison: partial(_add_comparisons, rankings=rankings),
         VotedPair: _add_voted_pairs,
+        JudgedComparison: partial(moving.add_judgments, accounts=_annotators),
     }
     while chunk := list(itertools.islice(items, CHUNK)):
         report.rows += len(chunk)

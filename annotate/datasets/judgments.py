@@ -1,17 +1,22 @@
 """One line a judgment, with everything that is known about how it was made: for those who analyse or cite it.
 
 People are pseudonyms: the same person has the same one in every snapshot of a project, and another in every project.
-What they wrote is left as it is, so a note may still tell who wrote it.
+What they wrote is left as it is, so a note may still tell who wrote it. What came from another server by moving.py is
+told as it was told there: the same pseudonyms, and the numbers of guidelines and rounds that were meant there.
 """
 
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import datetime
 
 from django.utils.crypto import salted_hmac
 
+from annotate.labeling.verdict import Verdict
 from annotate.models import Judgment, Project
-from annotate.models.judgment import Confidence, Flag, Rating
+from annotate.models.judgment import JUDGE_PREFIX, Confidence, Flag, Rating
 
+# What the names of users begin with that stand for somebody's pseudonym on another server.
+IMPORTED_PREFIX = "annotator:"
 CRITERIA = ("helpful", "truthful", "harmless")
 _SIDES = {1: "a", 0: "equal", -1: "b", None: None}
 
@@ -36,6 +41,15 @@ def judgment_line(judgment: Judgment) -> dict:
     shown = judgment.shown
     of_place = {row.place: row for row in judgment.assessments.all()}
     rows = [of_place.get(place) for place in range(len(shown))]
+    earlier = judgment.earlier_versions.all()
+    origin = judgment.origin or {
+        "guideline": judgment.guideline and judgment.guideline.number,
+        "earlier_guidelines": [version.guideline and version.guideline.number for version in earlier],
+        "round": comparison.round and comparison.round.number,
+        "draw_probability": reservation and reservation.draw_probability,
+        "extra": reservation is not None and judgment.slot_id is None,
+        "imported": reservation is None,
+    }
     return {
         "annotator": pseudonym(comparison.project, judgment.annotator.username),
         "kind": comparison.kind,
@@ -53,30 +67,34 @@ def judgment_line(judgment: Judgment) -> dict:
         "created_at": _time(judgment.created_at),
         "seconds": judgment.seconds,
         "active_seconds": judgment.active_seconds,
-        "guideline": judgment.guideline and judgment.guideline.number,
+        "guideline": origin["guideline"],
         "renderer": judgment.renderer,
-        "draw_probability": reservation and reservation.draw_probability,
-        "extra": reservation is not None and judgment.slot_id is None,
-        "imported": reservation is None,
-        "round": comparison.round and comparison.round.number,
+        "draw_probability": origin["draw_probability"],
+        "extra": origin["extra"],
+        "imported": origin["imported"],
+        "round": origin["round"],
         "group": comparison.group or None,
         "version": judgment.version,
         "changed_at": _time(judgment.changed_at),
         "earlier": [
             {
-                "version": earlier.number,
-                "given_at": _time(earlier.given_at),
-                "guideline": earlier.guideline and earlier.guideline.number,
-                "renderer": earlier.renderer,
-                "said": _said(earlier.said),
+                "version": version.number,
+                "given_at": _time(version.given_at),
+                "guideline": guideline,
+                "renderer": version.renderer,
+                "said": _said(version.said),
             }
-            for earlier in judgment.earlier_versions.all()
+            for version, guideline in zip(earlier, origin["earlier_guidelines"], strict=True)
         ],
     }
 
 
 def pseudonym(project: Project, username: str) -> str:
-    """Twelve hex digits that nobody without this site's secret key can trace back."""
+    """Twelve hex digits that nobody without this site's secret key can trace back; a model keeps its `judge:NAME`."""
+    if username.startswith(JUDGE_PREFIX):
+        return username
+    if username.startswith(IMPORTED_PREFIX):
+        return username.removeprefix(IMPORTED_PREFIX)
     return salted_hmac(f"annotator of {project.slug}", username, algorithm="sha256").hexdigest()[:12]
 
 
@@ -85,8 +103,8 @@ def flag_names(flags: int) -> list[str]:
 
 
 def _said(said: dict) -> dict:
-    """An earlier version in the words of a line."""
-    return said | {
+    """An earlier version in the words of a line; its fields in one order, whatever order the database keeps."""
+    words = {
         "rating": None if said["rating"] is None else Rating(said["rating"]).name.lower(),
         "confidence": said["confidence"] and Confidence(said["confidence"]).name.lower(),
         "flags": [flag_names(flags) for flags in said["flags"]],
@@ -94,6 +112,7 @@ def _said(said: dict) -> dict:
         "edited": said["edited"] or None,
         **{name: _SIDES[said[name]] for name in CRITERIA},
     }
+    return {field.name: (said | words)[field.name] for field in fields(Verdict)}
 
 
 def _time(moment: datetime | None) -> str | None:

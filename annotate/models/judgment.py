@@ -119,6 +119,8 @@ class Judgment(models.Model):
     version = models.PositiveSmallIntegerField(default=1)
     created_at = models.DateTimeField()
     changed_at = models.DateTimeField(null=True, help_text="When this version was given, after the first.")
+    # Of a judgment that was exported elsewhere and imported here (datasets/moving.py): what has no row in this project.
+    origin = models.JSONField(null=True)
 
     class Meta:
         ordering = ["id"]

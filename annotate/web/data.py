@@ -22,6 +22,7 @@ CHOICES = {
     "rankings": (_("Rankings: 4 to 9 responses to be ranked at once"), "comparisons", "native"),
     "preferences": (_("Preferences: pairs with a winner"), "preferences", "native"),
     "demonstrations": (_("Demonstrations: prompts with ideal answers"), "demonstrations", "native"),
+    "judgments": (_("Judgments: a snapshot of judgments from another project or server"), "judgments", "native"),
     "hh": (_("HH-RLHF: chosen and rejected dialogues"), "preferences", "hh"),
     "ukp": (_("UKP convincingness votes"), "comparisons", "ukp"),
 }

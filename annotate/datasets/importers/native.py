@@ -1,17 +1,23 @@
-"""Prefloop's own files: prompts, demonstrations, comparisons, preferences (see training/records.py)."""
+"""Prefloop's own files: prompts, demonstrations, comparisons, preferences (see training/records.py), judgments."""
 
 import os
 from collections.abc import Iterator
 
+from annotate.datasets.importers import judgments
 from annotate.datasets.importers.items import Skipped, Vote, VotedPair, sides
 from annotate.models.judgment import Criterion, Rating
 from training.records import Preference, Record, iter_rows, parse_record
 
-KINDS = ("prompts", "comparisons", "preferences", "demonstrations")
+KINDS = ("prompts", "comparisons", "preferences", "demonstrations", "judgments")
 
 
-def read(path: str | os.PathLike, kind: str, name: str) -> Iterator[Record | VotedPair | Skipped]:
+def read(
+    path: str | os.PathLike, kind: str, name: str
+) -> Iterator[Record | VotedPair | judgments.JudgedComparison | Skipped]:
     """Records as they stand; a preference becomes a pair with one vote by the user `name`. Raises RecordError."""
+    if kind == "judgments":
+        yield from judgments.read(path)
+        return
     for line, row in iter_rows(path):
         record = parse_record(row, kind, path, line)
         if not isinstance(record, Preference):

@@ -10,12 +10,12 @@ from annotate.projects import start_project
 
 
 class Command(BaseCommand):
-    help = "Import prompts, comparisons, preferences or demonstrations (.jsonl, .jsonl.gz, .json, .parquet)."
+    help = "Import prompts, comparisons, preferences, demonstrations or judgments (.jsonl, .jsonl.gz, .json, .parquet)."
 
     def add_arguments(self, parser):
         parser.add_argument("project", help="the project's slug, as in its address")
         parser.add_argument("file")
-        parser.add_argument("--kind", help="prompts, comparisons, preferences or demonstrations")
+        parser.add_argument("--kind", help=", ".join(FORMATS["native"].KINDS))
         parser.add_argument("--format", default="native", choices=FORMATS, help="default: native")
         parser.add_argument("--rankings", action="store_true", help="4 to 9 responses to a prompt are one ranking")
         parser.add_argument("--judge", metavar="NAME", help="the model that judged: votes are by the user judge:NAME")
