@@ -17,6 +17,7 @@ STARTER := $(PREFLOOP_VAR)/models/starter
 
 up: .venv/installed $(STARTER)
 	@$(PYTHON) manage.py migrate --verbosity 0
+	@$(PYTHON) manage.py check_leaks
 	@$(PYTHON) manage.py demo
 	@$(PYTHON) manage.py serve --port $(PORT)
 

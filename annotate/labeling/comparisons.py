@@ -128,7 +128,9 @@ def add_responses(project: Project, responses: Sequence[NewResponse]) -> Added[R
         for response in Response.objects.filter(prompt__in=batch)
     }
     created = Response.objects.bulk_create(
-        _checked(Response(prompt=new.prompt, text=new.text, digest=key[1], generator=new.generator, model=new.model))
+        look_for_leaks(
+            Response(prompt=new.prompt, text=new.text, digest=key[1], generator=new.generator, model=new.model)
+        )
         for key, new in wanted.items() if key not in found
     )  # fmt: skip
     found |= {(response.prompt_id, response.digest, response.generator): response for response in created}
@@ -311,11 +313,13 @@ def is_held_back(project: Project, responses: Iterable[Response]) -> bool:
     return any(response.leak_state in held for response in responses)
 
 
-def _checked(response: Response) -> Response:
-    """With what its text tells about who wrote it."""
+def look_for_leaks(response: Response) -> Response:
+    """With what its text tells about who wrote it; what an admin decided about it stands. Nothing is saved."""
     names = {response.generator, response.model.name} if response.model else {response.generator}
     response.leaks = find_leaks(response.text, sorted(names))
-    response.leak_state = Response.LeakState.FOUND if response.leaks else Response.LeakState.NONE
+    response.leaks_checked_at = timezone.now()
+    if response.leak_state in {Response.LeakState.NONE, Response.LeakState.FOUND}:
+        response.leak_state = Response.LeakState.FOUND if response.leaks else Response.LeakState.NONE
     return response
 
 

@@ -11,9 +11,12 @@ from django.utils.translation import gettext as _
 
 from annotate import access
 from annotate.errors import UserError
-from annotate.labeling.comparisons import is_held_back, set_judgments_wanted
+from annotate.labeling.comparisons import is_held_back, look_for_leaks, set_judgments_wanted
 from annotate.labeling.locks import lock_project
 from annotate.models import Comparison, Project, Response, Slot
+
+# Responses that are looked at in one transaction.
+CHUNK = 1000
 
 FOUND, SERVED, LEFT_OUT = Response.LeakState.FOUND, Response.LeakState.SERVED, Response.LeakState.LEFT_OUT
 
@@ -23,6 +26,38 @@ def leaks_of(project: Project) -> QuerySet[Response]:
     # The condition of the index `response_leaks` word for word: SQLite does not see that FOUND implies it.
     found = Response.objects.filter(~Q(leak_state=""), leak_state=FOUND)
     return found.filter(prompt__project=project).order_by("pk")
+
+
+def unchecked(project: Project) -> QuerySet[Response]:
+    """The responses that nobody has looked for leaks in: they were stored before texts were checked."""
+    return Response.objects.filter(prompt__project=project, leaks_checked_at=None)
+
+
+def check_stored(project: Project, *, most: int | None = None, user=None) -> int:
+    """Looks for leaks in what is unchecked, at most in `most` responses; returns in how many it found some.
+
+    What is found waits for an admin like what comes in, and is held back where the project does so. It may be stopped
+    at any moment and called again. `user` None is the machine's own administrator.
+    """
+    if user is not None:
+        access.require(user, project, access.Role.ADMIN)
+    left, found = float("inf") if most is None else most, 0
+    while left > 0:
+        with transaction.atomic():
+            lock_project(project)
+            rows = list(unchecked(project).select_related("model").order_by("pk")[: int(min(CHUNK, left))])
+            before = {row.pk: row.leak_state for row in rows}
+            for row in rows:
+                look_for_leaks(row)
+            Response.objects.bulk_update(rows, ["leaks", "leak_state", "leaks_checked_at"], batch_size=200)
+            new = [row.pk for row in rows if row.leak_state != before[row.pk]]
+            if project.hold_leaks and new:
+                _settle(project, _comparisons_of(project, new))
+        found += len(new)
+        left -= len(rows)
+        if len(rows) < CHUNK:
+            break
+    return found
 
 
 @transaction.atomic

@@ -57,6 +57,7 @@ class Response(models.Model):
     # Phrases of the text that tell who wrote it (annotate/labeling/leaks.py), and what an admin decided about them.
     leaks = models.JSONField(default=list, blank=True)
     leak_state = models.CharField(max_length=8, choices=LeakState.choices, default="", blank=True)
+    leaks_checked_at = models.DateTimeField(null=True, help_text="Null: stored before texts were checked for leaks.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -68,7 +69,12 @@ class Response(models.Model):
                 condition=Q(leak_state__in=["", "found", "served", "left_out"]), name="response_leak_state_known"
             ),
         ]
-        indexes = [models.Index(fields=["leak_state", "prompt"], condition=~Q(leak_state=""), name="response_leaks")]
+        indexes = [
+            models.Index(fields=["leak_state", "prompt"], condition=~Q(leak_state=""), name="response_leaks"),
+            models.Index(
+                fields=["prompt"], condition=Q(leaks_checked_at__isnull=True), name="response_leaks_unchecked"
+            ),
+        ]
 
     def __str__(self):
         return self.text[:80]

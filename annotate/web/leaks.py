@@ -8,11 +8,13 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotate.errors import UserError
-from annotate.labeling.holding import leaks_of, review_leak, set_hold
+from annotate.labeling.holding import check_stored, leaks_of, review_leak, set_hold, unchecked
 from annotate.models import Project, Response
 from annotate.web.common import ADMIN, page, project_view
 
 PER_PAGE = 25
+# Looked through in one request: a second or two.
+CHECKED_AT_ONCE = 20_000
 # Characters around the telling phrase.
 AROUND = 160
 
@@ -20,14 +22,21 @@ AROUND = 160
 @require_http_methods(["GET", "POST"])
 @project_view(ADMIN)
 def leaks(request: HttpRequest, project: Project) -> HttpResponse:
-    """GET lists what is to be looked at; POST sets whether it waits for that."""
+    """GET lists what is to be looked at; POST sets whether it waits for that, or looks through what is unchecked."""
+    if request.method == "POST" and "check" in request.POST:
+        found = check_stored(project, most=CHECKED_AT_ONCE, user=request.user)
+        messages.success(request, _("Checked; in %(count)s responses something was found.") % {"count": found})
+        return redirect("leaks", project.slug)
     if request.method == "POST":
         set_hold(project, request.POST.get("hold") == "yes", user=request.user)
         messages.success(request, _("The setting is saved."))
         return redirect("leaks", project.slug)
     found = Paginator(leaks_of(project).select_related("model"), PER_PAGE).get_page(request.GET.get("page"))
     rows = [{"response": response, "excerpt": _excerpt(response)} for response in found]
-    return page(request, "data/leaks.html", project, rows=rows, page_object=found)
+    return page(
+        request, "data/leaks.html", project, rows=rows, page_object=found,
+        unchecked=unchecked(project).count(),
+    )  # fmt: skip
 
 
 @require_POST

@@ -1,7 +1,10 @@
 """Responses that tell who wrote them: found when they come in, held back, served or left out."""
 
+import io
+
 import pytest
 from django.core.exceptions import PermissionDenied
+from django.core.management import call_command
 
 from annotate.errors import UserError
 from annotate.labeling.comparisons import (
@@ -13,7 +16,7 @@ from annotate.labeling.comparisons import (
     add_responses,
     pairs_of,
 )
-from annotate.labeling.holding import leaks_of, review_leak, set_hold
+from annotate.labeling.holding import check_stored, leaks_of, review_leak, set_hold, unchecked
 from annotate.labeling.queue import reserve_next
 from annotate.models import Response, Slot
 
@@ -98,3 +101,42 @@ def test_only_admins_decide_and_only_about_their_project(project, admin, ada, co
     for pk, state in ((telling.pk, "found"), (other.pk, "served"), (0, "served")):
         with pytest.raises(UserError):
             review_leak(project, pk, state, user=admin)
+
+
+def as_before_the_check():
+    Response.objects.update(leaks=[], leak_state="", leaks_checked_at=None)
+
+
+@pytest.mark.parametrize("hold", [False, True])
+def test_what_was_stored_before_the_check_is_checked_once(project, admin, ada, come_in, hold):
+    set_hold(project, hold, user=admin)
+    come_in()
+    come_in("Other?", texts=("The Sun.", "The wind."))
+    set_hold(project, False, user=admin)  # its slots are there
+    as_before_the_check()
+    set_hold(project, hold, user=admin)
+    project.refresh_from_db()
+    assert unchecked(project).count() == 4
+    said = io.StringIO()
+    call_command("check_leaks", stdout=said)
+    assert said.getvalue() == "kind: 1 response to be looked at.\n"
+    assert leaks_of(project).get().leaks == ["I am ChatGPT"] and not unchecked(project).exists()
+    assert Slot.objects.filter(apart=False).count() == (1 if hold else 2)
+    assert check_stored(project) == 0
+
+
+def test_what_an_admin_decided_stands_when_all_is_checked_again(project, admin, come_in):
+    come_in()
+    review_leak(project, leaks_of(project).get().pk, "served", user=admin)
+    call_command("check_leaks", "--again", "kind", stdout=io.StringIO())
+    assert not leaks_of(project).exists() and not unchecked(project).exists()
+    assert Response.objects.get(text=TELLING).leak_state == "served"
+
+
+def test_a_part_at_a_time_and_by_admins_only(project, admin, ada, come_in):
+    come_in()
+    as_before_the_check()
+    with pytest.raises(PermissionDenied):
+        check_stored(project, user=ada)
+    check_stored(project, most=1, user=admin)
+    assert unchecked(project).count() == 1

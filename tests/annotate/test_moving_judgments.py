@@ -24,6 +24,7 @@ def judged(project, ada, ben, pairs, rankings, tmp_path):  # noqa: F811
     """Everything that a line can say: changed verdicts, a tie, both bad, an extra, ranks, a judge's vote."""
     pairs(2, wanted=1)
     allow(project, allow_equal=True, allow_both_bad=True)
+    project.refresh_from_db()
     drawn = reserve_next(project, ada)
     first = submit_judgment(
         ada, drawn.key, 2, helpful=1, harmless=0, overall=[6, 2], flags=[0, int(Flag.SEXUAL | Flag.OPINION)],

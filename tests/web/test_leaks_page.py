@@ -39,3 +39,11 @@ def test_the_setting_is_kept(browser, telling):
 def test_a_wrong_decision_says_so(browser, telling):
     page = browser("admin").post(f"{URL}{telling.pk}/", {"state": "burnt"}, follow=True)
     assert "either served or left out" in page.content.decode()
+
+
+def test_what_was_stored_before_the_check_is_checked_on_demand(browser, telling):
+    Response.objects.update(leaks=[], leak_state="", leaks_checked_at=None)
+    client = browser("admin")
+    assert "2 responses were stored before texts were checked." in client.get(URL).content.decode()
+    html = client.post(URL, {"check": "yes"}, follow=True).content.decode()
+    assert "1 response to be looked at" in html and "stored before" not in html
