@@ -172,6 +172,9 @@ class VerdictRequest(serializers.Serializer):
 class JudgmentRequest(VerdictRequest):
     key = serializers.UUIDField()
     active_seconds = serializers.FloatField(required=False, allow_null=True, help_text="Counted by the client.")
+    open_seconds = serializers.FloatField(
+        required=False, allow_null=True, help_text="For how long the client has shown it, where that was ahead."
+    )
 
 
 class JudgmentSerializer(serializers.Serializer):

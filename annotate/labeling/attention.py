@@ -7,11 +7,16 @@ and it never shrinks. So a page that claims too much gets at most what its open 
 """
 
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
 from annotate.models import Reservation
+
+# A pair that was reserved ahead is on the screen before the server hears of it. The page takes it back where that takes
+# longer than this (static/js/ahead.js), so no page can have shown it earlier.
+HEARD_WITHIN = timedelta(seconds=20)
+_A_DAY = 86_400.0
 
 
 def credited(known: float, since: datetime, claimed: float | str | None, now: datetime) -> float:
@@ -37,11 +42,25 @@ def report(key, user, claimed: float | str | None, *, now: datetime | None = Non
     )
 
 
-def at_submit(reservation: Reservation, claimed: float | str | None, now: datetime) -> float | None:
+def shown_since(reservation: Reservation, open_seconds: float | str | None, now: datetime) -> datetime:
+    """When the page put the pair on the screen, `open_seconds` ago as it says.
+
+    That may be earlier than the server heard of it, within bounds of our own clock, and never before the reservation.
+    """
+    heard = reservation.shown_at or reservation.reserved_at
+    seconds = _number(open_seconds)
+    if seconds is None or seconds < 0:
+        return heard
+    opened = now - timedelta(seconds=min(seconds, _A_DAY))
+    return min(heard, max(reservation.reserved_at, heard - HEARD_WITHIN, opened))
+
+
+def at_submit(
+    reservation: Reservation, claimed: float | str | None, now: datetime, shown_at: datetime
+) -> float | None:
     """The active seconds of a judgment, within the time since the pair was shown; None if the page never reported."""
     if _number(claimed) is None and reservation.active_at is None:
         return None
-    shown_at = reservation.shown_at or reservation.reserved_at
     total = credited(reservation.active_seconds, reservation.active_at or shown_at, claimed, now)
     return min(total, max(0.0, (now - shown_at).total_seconds()))
 

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from annotate.errors import UserError
 from annotate.labeling import order
-from annotate.labeling.attention import at_submit
+from annotate.labeling.attention import at_submit, shown_since
 from annotate.labeling.locks import lock_annotator
 from annotate.labeling.queue import give_back, reservation_of
 from annotate.labeling.verdict import LONGEST_NOTE, read_text, read_verdict
@@ -40,12 +40,14 @@ def submit_judgment(
     *,
     renderer: int | None = None,
     active_seconds: float | str | None = None,
+    open_seconds: float | str | None = None,
     now: datetime | None = None,
     **said,
 ) -> Judgment:
     """Stores the verdict of `user` on the comparison that was reserved for them under `key`.
 
     `said` is what `read_verdict` takes besides the rating: ranks, criteria, scores, flags, confidence, note, edit.
+    `active_seconds` and `open_seconds` are the page's: how long it was worked with, and on the screen.
     The same key twice gives the same row, and so does a second reservation of the same pair. After the lease the
     judgment uses up the slot if it is still free, else another free slot of the comparison, and without one it is kept
     as an extra (`slot` is None). A pair skipped before counts as judged now.
@@ -63,7 +65,7 @@ def submit_judgment(
         return earlier
     if skip := _skip.first(**about):
         skip.delete()
-    shown_at = reservation.shown_at or reservation.reserved_at
+    shown_at = shown_since(reservation, open_seconds, now)
     seconds = max(0.0, (now - shown_at).total_seconds())
     judgment = Judgment.objects.create(
         comparison=comparison,
@@ -74,7 +76,7 @@ def submit_judgment(
         renderer=renderer,
         shown_at=shown_at,
         seconds=seconds,
-        active_seconds=at_submit(reservation, active_seconds, now),
+        active_seconds=at_submit(reservation, active_seconds, now, shown_at),
         created_at=now,
         **verdict.columns(shown),
     )

@@ -98,7 +98,7 @@ def _judge(request: HttpRequest) -> Judgment:
     sent = request.POST
     return submit_judgment(
         request.user, sent.get("key", ""), renderer=RENDERER_VERSION, active_seconds=sent.get("active_seconds"),
-        **read_sheet(sent),
+        open_seconds=sent.get("open_seconds"), **read_sheet(sent),
     )  # fmt: skip
 
 

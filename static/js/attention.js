@@ -39,10 +39,12 @@
   const task = () => document.querySelector("#task[data-key]");
   let time = null;
   let key = null;
+  let shownAt = now(); // a pair that was fetched ahead is on the screen before the server knows
 
   // A new pair begins at nothing; a page that is loaded again goes on from what the server knows.
   function begin() {
     const shown = task();
+    if (key !== shown?.dataset.key) shownAt = now();
     if (!shown) time = null;
     else if (!time || key !== shown.dataset.key) time = new ActiveTime(now(), Number(shown.dataset.active) || 0);
     key = shown?.dataset.key;
@@ -60,6 +62,7 @@
   document.addEventListener("htmx:configRequest", (event) => {
     if (!time || !event.detail.elt.matches?.("#judge, #keep-reserved")) return;
     event.detail.parameters.set("active_seconds", String(time.seconds(now())));
+    event.detail.parameters.set("open_seconds", String((now() - shownAt) / 1000));
   });
 
   begin();

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from annotate.labeling.attention import credited, report
-from annotate.labeling.queue import reserve_next
+from annotate.labeling.queue import renew, reserve_next
 from annotate.labeling.submit import submit_judgment
 from annotate.models import Reservation
 
@@ -65,3 +65,30 @@ def test_a_report_for_somebody_elses_pair_changes_nothing(ada, ben, pairs):
     key = reserve_next(comparison.project, ada, now=NOON).key
     report(key, ben, "30", now=at(60))
     assert Reservation.objects.get(pk=key).active_seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("claimed", "shown_at"),
+    [
+        (None, 110),
+        (20, 110),  # later than heard of: the server's own time
+        (33, 107),  # three seconds before
+        ("33.5", 106.5),
+        (500, 90), (1e300, 90),  # no earlier than the page would have taken it back
+        ("inf", 110), ("soon", 110), (-5, 110),
+    ],
+)  # fmt: skip
+def test_a_pair_shown_ahead_counts_from_when_the_page_showed_it(ada, pairs, claimed, shown_at):
+    (first, _second) = pairs(2)
+    on_screen = reserve_next(first.project, ada, now=NOON)
+    ahead = reserve_next(first.project, ada, exclude=[on_screen.key], now=NOON)
+    renew(ahead.key, ada, now=at(110))
+    judgment = submit_judgment(ada, ahead.key, 1, open_seconds=claimed, active_seconds=600, now=at(140))
+    assert judgment.shown_at == at(shown_at)
+    assert judgment.seconds == judgment.active_seconds == 140 - shown_at
+
+
+def test_no_page_has_shown_a_pair_before_it_was_reserved(ada, pairs):
+    (first,) = pairs(1)
+    key = reserve_next(first.project, ada, now=NOON).key
+    assert submit_judgment(ada, key, 1, open_seconds=1000, now=at(140)).shown_at == NOON
