@@ -73,6 +73,7 @@ class ChoiceRequest(serializers.Serializer):
     truthful = serializers.IntegerField(required=False, allow_null=True)
     harmless = serializers.IntegerField(required=False, allow_null=True)
     note = serializers.CharField(required=False, allow_blank=True)
+    active_seconds = serializers.FloatField(required=False, allow_null=True, help_text="Counted by the client.")
 
 
 class EndpointSerializer(serializers.ModelSerializer):

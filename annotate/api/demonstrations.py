@@ -32,6 +32,7 @@ class NextWritingSerializer(serializers.Serializer):
 class DraftRequest(serializers.Serializer):
     completion = serializers.CharField(allow_blank=True, trim_whitespace=False)
     prompt = serializers.CharField(required=False, allow_blank=True, trim_whitespace=False)
+    active_seconds = serializers.FloatField(required=False, allow_null=True, help_text="Counted by the client.")
 
 
 class DraftSerializer(serializers.Serializer):
@@ -42,6 +43,7 @@ class AnswerRequest(serializers.Serializer):
     key = serializers.UUIDField()
     completion = serializers.CharField(trim_whitespace=False)
     prompt = serializers.CharField(required=False, help_text="The text of a prompt of one's own.")
+    active_seconds = serializers.FloatField(required=False, allow_null=True, help_text="Counted by the client.")
 
 
 class DemonstrationSerializer(serializers.Serializer):
@@ -51,7 +53,12 @@ class DemonstrationSerializer(serializers.Serializer):
     state = serializers.ChoiceField(choices=Demonstration.State.choices)
     revision = serializers.IntegerField(help_text="Goes back with a decision or a new text.")
     comment = serializers.CharField(allow_null=True, default=None, help_text="What the last review said.")
+    active_seconds = serializers.SerializerMethodField(help_text="Time spent on writing it; null: not counted.")
     created_at = serializers.DateTimeField()
+
+    def get_active_seconds(self, demonstration) -> float | None:
+        work = demonstration.writing
+        return work.active_seconds if work and work.active_at else None
 
 
 class AcceptRequest(serializers.Serializer):
@@ -96,7 +103,10 @@ class Draft(ProjectView):
     def put(self, request, slug, key):
         """Keeps what is written so far; the prompt stays reserved."""
         given = self.read(DraftRequest)
-        held = writing.save_draft(request.user, key, given["completion"], own_prompt=given.get("prompt", ""))
+        held = writing.save_draft(
+            request.user, key, given["completion"], own_prompt=given.get("prompt", ""),
+            active_seconds=given.get("active_seconds"),
+        )  # fmt: skip
         return Response({"held": held})
 
 
@@ -129,8 +139,9 @@ class Demonstrations(ProjectView):
         """Submits an answer for review. The same key twice is stored once."""
         given = self.read(AnswerRequest)
         made = writing.submit_demonstration(
-            request.user, given["key"], given["completion"], prompt=given.get("prompt", "")
-        )
+            request.user, given["key"], given["completion"], prompt=given.get("prompt", ""),
+            active_seconds=given.get("active_seconds"),
+        )  # fmt: skip
         return Response(DemonstrationSerializer(made).data)
 
 

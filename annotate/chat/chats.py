@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate.errors import UserError
+from annotate.labeling.attention import within
 from annotate.labeling.comparisons import NewPair, NewResponse, add_comparisons, add_prompts, add_responses
 from annotate.labeling.locks import lock_annotator
 from annotate.labeling.standing import refuse_paused
@@ -128,14 +129,16 @@ def choose(
     rating=None,
     *,
     renderer: int | None = None,
+    active_seconds: float | str | None = None,
     now: datetime | None = None,
     **said,
 ) -> ChatTurn:
     """Stores the judgment on the two replies; the better one is the conversation's next turn.
 
-    `rating` and `said` are those of the labeling page (`labeling.verdict.read_verdict`). Without a winner ("equal") the
-    conversation goes on with A, whose side was drawn at random. Two replies of the same text need no rating: there is
-    nothing to compare. The choice is made once, however often it is sent. Raises UserError.
+    `rating` and `said` are those of the labeling page (`labeling.verdict.read_verdict`), `active_seconds` how long the
+    page was worked with since both replies were there. Without a winner ("equal") the conversation goes on with A,
+    whose side was drawn at random. Two replies of the same text need no rating: there is nothing to compare. The choice
+    is made once, however often it is sent. Raises UserError.
     """
     now = now or timezone.now()
     turn = _turn_of(turn_key, user)
@@ -149,7 +152,8 @@ def choose(
     if replies[0].text == replies[1].text:
         turn.chosen = replies[0]
     else:
-        turn.judgment, turn.chosen = _judge(turn, replies, user, now, {"rating": rating, **said}, renderer)
+        said = {"rating": rating, **said}
+        turn.judgment, turn.chosen = _judge(turn, replies, user, now, said, renderer, active_seconds)
     turn.save(update_fields=["judgment", "chosen"])
     return turn
 
@@ -165,7 +169,7 @@ def messages_before(turn: ChatTurn) -> list[dict]:
 
 
 def _judge(
-    turn: ChatTurn, replies: list[ChatReply], user, now: datetime, said: dict, renderer: int | None
+    turn: ChatTurn, replies: list[ChatReply], user, now: datetime, said: dict, renderer: int | None, active
 ) -> tuple[Judgment, ChatReply]:
     project = turn.chat.project
     (prompt,) = add_prompts(project, [messages_before(turn)]).rows
@@ -180,7 +184,7 @@ def _judge(
         shown_at = max(reply.finished_at for reply in replies)
         judgment = Judgment.objects.create(
             comparison=comparison, annotator=user, shown_at=shown_at, created_at=now, renderer=renderer,
-            seconds=max(0.0, (now - shown_at).total_seconds()),
+            seconds=max(0.0, (now - shown_at).total_seconds()), active_seconds=within(active, shown_at, now),
             guideline=GuidelineVersion.objects.filter(project=project, created_at__lte=shown_at).first(),
             **verdict.columns(shown),
         )  # fmt: skip

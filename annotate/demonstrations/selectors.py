@@ -37,7 +37,7 @@ def written_by(project: Project, user) -> QuerySet[Demonstration]:
     last = DemonstrationVersion.objects.filter(demonstration=OuterRef("pk"), action__in=decisions)
     return (
         Demonstration.objects.filter(prompt__project=project, author=user)
-        .select_related("prompt")
+        .select_related("prompt", "writing")
         .annotate(comment=Subquery(last.order_by("-revision").values("comment")[:1]))
         .order_by("-id")
     )
@@ -46,4 +46,5 @@ def written_by(project: Project, user) -> QuerySet[Demonstration]:
 def written_in(project: Project, state: str) -> QuerySet[Demonstration]:
     """Those that people wrote, in one state; what waits longest comes first, what is decided newest first."""
     rows = Demonstration.objects.filter(prompt__project=project, state=state, writing__isnull=False)
-    return rows.select_related("prompt", "author", "reviewer").order_by("id" if state == State.SUBMITTED else "-id")
+    rows = rows.select_related("prompt", "author", "reviewer", "writing")
+    return rows.order_by("id" if state == State.SUBMITTED else "-id")

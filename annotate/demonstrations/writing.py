@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotate.errors import UserError
+from annotate.labeling import attention
 from annotate.labeling.comparisons import add_prompts
 from annotate.labeling.locks import lock_annotator
 from annotate.labeling.standing import refuse_paused
@@ -82,7 +83,13 @@ def writing_of(key: str | uuid.UUID, user) -> Writing:
 
 @transaction.atomic
 def save_draft(
-    user, key: str | uuid.UUID, draft: str, *, own_prompt: str = "", now: datetime | None = None
+    user,
+    key: str | uuid.UUID,
+    draft: str,
+    *,
+    own_prompt: str = "",
+    active_seconds: float | str | None = None,
+    now: datetime | None = None,
 ) -> bool:
     """Keeps what is written so far and renews the lease. False if the place belongs to somebody else by now.
 
@@ -93,7 +100,8 @@ def save_draft(
     lock_annotator(user, writing.project)
     _check_length(draft, "completion")
     _check_length(own_prompt, "prompt")
-    Writing.objects.filter(pk=writing.pk, ended_at=None).update(draft=draft, own_prompt=own_prompt)
+    if Writing.objects.filter(pk=writing.pk, ended_at=None).update(draft=draft, own_prompt=own_prompt):
+        attention.credit(writing, writing.started_at, active_seconds, now)
     return writing.prompt_id is None or _keep(writing, now)
 
 
@@ -107,7 +115,13 @@ def skip_writing(user, key: str | uuid.UUID, *, now: datetime | None = None) -> 
 
 @transaction.atomic
 def submit_demonstration(
-    user, key: str | uuid.UUID, completion: str, *, prompt: str = "", now: datetime | None = None
+    user,
+    key: str | uuid.UUID,
+    completion: str,
+    *,
+    prompt: str = "",
+    active_seconds: float | str | None = None,
+    now: datetime | None = None,
 ) -> Demonstration:
     """Stores the answer of `user` for review; `prompt` is the text of a prompt of their own.
 
@@ -126,6 +140,7 @@ def submit_demonstration(
         if Writing.objects.filter(prompt=own, writer=user).exists():
             raise UserError(_("You have answered this prompt already. Please write another one."), field="prompt")
         writing.prompt = own
+    attention.credit(writing, writing.started_at, active_seconds, now)
     writing.ended_at, writing.draft, writing.own_prompt = now, "", ""
     writing.save(update_fields=["prompt", "ended_at", "draft", "own_prompt"])
     demonstration = Demonstration.objects.create(

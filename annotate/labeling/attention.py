@@ -1,9 +1,10 @@
 """Active time: for how long somebody worked with a page, which is less than for how long it was open.
 
-The page measures (static/js/attention.js): it counts while its tab is visible and the last pointer, key or scroll is
-at most a minute ago, and reports its total with every renewal of the reservation and with the judgment. The server
-cannot see eyes, but it has a clock: between two reports the total may grow by no more than the time that passed here,
-and it never shrinks. So a page that claims too much gets at most what its open time allows.
+The page measures (static/js/attention.js), alike for comparisons, chats and texts: it counts while its tab is visible
+and the last pointer, key or scroll is at most a minute ago, and reports its total with every renewal of the
+reservation, with every draft of a text, and with what is submitted. The server cannot see eyes, but it has a clock:
+between two reports the total may grow by no more than the time that passed here, and it never shrinks. So a page that
+claims too much gets at most what its open time allows.
 """
 
 import math
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from annotate.models import Reservation
+from annotate.models.attended import Attended
 
 # A pair that was reserved ahead is on the screen before the server hears of it. The page takes it back where that takes
 # longer than this (static/js/ahead.js), so no page can have shown it earlier.
@@ -31,14 +33,19 @@ def credited(known: float, since: datetime, claimed: float | str | None, now: da
 
 def report(key, user, claimed: float | str | None, *, now: datetime | None = None) -> None:
     """Stores what the page of this reservation counted so far; nothing happens for a key that is not `user`'s."""
-    now = now or timezone.now()
     reservation = Reservation.objects.filter(key=key, annotator=user).first()
-    if reservation is None or _number(claimed) is None or not reservation.shown_at:
+    if reservation is not None and reservation.shown_at:
+        credit(reservation, reservation.shown_at, claimed, now or timezone.now())
+
+
+def credit(work: Attended, begun: datetime, claimed: float | str | None, now: datetime) -> None:
+    """Stores what the page of `work` counted since it was `begun`; nothing happens where it counted nothing."""
+    if _number(claimed) is None:
         return
-    since = reservation.active_at or reservation.shown_at
+    since = work.active_at or begun
     # Two reports at once: one of them changes the row, and the other one's share comes with its next total.
-    Reservation.objects.filter(pk=key, active_at=reservation.active_at).update(
-        active_seconds=credited(reservation.active_seconds, since, claimed, now), active_at=max(now, since)
+    type(work).objects.filter(pk=work.pk, active_at=work.active_at).update(
+        active_seconds=credited(work.active_seconds, since, claimed, now), active_at=max(now, since)
     )
 
 
@@ -63,6 +70,11 @@ def at_submit(
         return None
     total = credited(reservation.active_seconds, reservation.active_at or shown_at, claimed, now)
     return min(total, max(0.0, (now - shown_at).total_seconds()))
+
+
+def within(claimed: float | str | None, begun: datetime, now: datetime) -> float | None:
+    """The active seconds of what is said once and was never reported before; None if the page did not count."""
+    return None if _number(claimed) is None else credited(0.0, begun, claimed, now)
 
 
 def _number(value: float | str | None) -> float | None:

@@ -7,8 +7,10 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from annotate.models.attended import Attended
 
-class Writing(models.Model):
+
+class Writing(Attended):
     """One person at work on one answer. `key` goes into the page and makes the submit idempotent.
 
     `place` is which of the prompt's wanted demonstrations it will be: a prompt's places have one holder each. The place

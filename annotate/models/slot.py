@@ -6,6 +6,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from annotate.models.attended import Attended
+
 
 class Slot(models.Model):
     """One of a comparison's `judgments_wanted` places: free, held by one person under a lease, or used up.
@@ -64,7 +66,7 @@ class Slot(models.Model):
         return f"slot {self.number} of comparison {self.comparison_id}"
 
 
-class Reservation(models.Model):
+class Reservation(Attended):
     """One time that a slot was given to a person. `key` goes into the page and makes the submit idempotent.
 
     It outlives the lease, so that what was judged too late is still known: who, which pair, in which order.
@@ -87,9 +89,6 @@ class Reservation(models.Model):
     queued_at = models.DateTimeField(null=True)
     # Of all that this person could have got at that moment, the probability with which they got this; null: unknown.
     draw_probability = models.FloatField(null=True)
-    # What the page reported so far, and when: annotate/labeling/attention.py.
-    active_seconds = models.FloatField(default=0.0)
-    active_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["reserved_at"]

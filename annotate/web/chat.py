@@ -94,7 +94,10 @@ def live(request: HttpRequest, project: Project, turn: uuid.UUID) -> HttpRespons
 def choose(request: HttpRequest, project: Project, turn: uuid.UUID) -> HttpResponse:
     row = get_object_or_404(ChatTurn, key=turn, chat__project=project, chat__annotator=request.user)
     try:
-        chats.choose(request.user, turn, renderer=RENDERER_VERSION, **read_sheet(request.POST))
+        chats.choose(
+            request.user, turn, renderer=RENDERER_VERSION, active_seconds=request.POST.get("active_seconds"),
+            **read_sheet(request.POST),
+        )  # fmt: skip
     except UserError as error:
         return _show(request, project, row.chat, error=error)
     return _to_newest(project, row.chat_id)

@@ -41,7 +41,10 @@ def draft(request: HttpRequest, project: Project) -> HttpResponse:
     sent = request.POST
     text = sent.get("completion", "")
     try:
-        held = save_draft(request.user, sent.get("key", ""), text, own_prompt=sent.get("prompt", ""))
+        held = save_draft(
+            request.user, sent.get("key", ""), text, own_prompt=sent.get("prompt", ""),
+            active_seconds=sent.get("active_seconds"),
+        )  # fmt: skip
     except UserError as error:
         return render(request, "write/preview.html", {"refused": error, "text": text}, status=422)
     return render(request, "write/preview.html", {"text": text, "lost": not held})
@@ -93,7 +96,10 @@ def _write(request: HttpRequest, project: Project, reserve, address: str) -> Htt
     if request.method == "POST":
         text, own_prompt = request.POST.get("completion", ""), request.POST.get("prompt", "")
         try:
-            submit_demonstration(request.user, request.POST.get("key", ""), text, prompt=own_prompt)
+            submit_demonstration(
+                request.user, request.POST.get("key", ""), text, prompt=own_prompt,
+                active_seconds=request.POST.get("active_seconds"),
+            )  # fmt: skip
         except UserError as refused:
             error = refused
         else:

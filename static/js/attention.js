@@ -1,4 +1,4 @@
-// Active time: how long somebody worked with the pair on the screen. It counts while the tab is visible and the last
+// Active time: how long somebody worked with the pair, the chat's answers or the text on the screen. It counts while the tab is visible and the last
 // pointer, key or scroll is at most a minute ago; annotate/labeling/attention.py says what the server makes of it.
 (() => {
   const IDLE_AFTER_MS = 60_000;
@@ -36,7 +36,7 @@
   }
 
   const now = () => performance.now();
-  const task = () => document.querySelector("#task[data-key]");
+  const task = () => document.querySelector("[data-key][data-active]");
   let time = null;
   let key = null;
   let shownAt = now(); // a pair that was fetched ahead is on the screen before the server knows
@@ -58,11 +58,23 @@
   document.addEventListener("visibilitychange", () => (isVisible() ? time?.sign(now()) : time?.pause(now())));
   document.addEventListener("htmx:afterSettle", begin);
 
-  // Goes along with the judgment and with every renewal of the reservation.
+  // Goes along with the judgment, with every renewal of the reservation and with every draft of a text.
   document.addEventListener("htmx:configRequest", (event) => {
-    if (!time || !event.detail.elt.matches?.("#judge, #keep-reserved")) return;
+    if (!time || !event.detail.elt.matches?.("#judge, #keep-reserved, #completion")) return;
     event.detail.parameters.set("active_seconds", String(time.seconds(now())));
     event.detail.parameters.set("open_seconds", String((now() - shownAt) / 1000));
+  });
+
+  // And with a form that is sent as browsers do.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (!time || form.hasAttribute("hx-post") || !form.matches("#judge, #write")) return;
+    let field = form.elements.namedItem("active_seconds");
+    if (!field) {
+      field = Object.assign(document.createElement("input"), { type: "hidden", name: "active_seconds" });
+      form.append(field);
+    }
+    field.value = String(time.seconds(now()));
   });
 
   begin();

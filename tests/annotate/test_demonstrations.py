@@ -250,3 +250,17 @@ def test_the_rest_side(project, ada, admin, pool, client):
     client.force_login(ada)
     assert client.get("/api/projects/kind/demonstrations/mine/").json()["results"][0]["comment"] == "Why?"
     assert call("post", f"demonstrations/{made['id']}/revise/", revision=2, completion="Because.")[0] == 200
+
+
+def test_the_time_of_writing_is_what_the_pages_counted_within_our_own_clock(project, ada, pool):
+    pool(1)
+    begun = timezone.now()
+    writing = next_writing(project, ada, now=begun)
+    for minute, claimed in ((1, "50"), (2, "500"), (3, None)):
+        save_draft(ada, writing.key, "So far.", active_seconds=claimed, now=begun + timedelta(minutes=minute))
+    writing.refresh_from_db()
+    assert writing.active_seconds == 110, "50 s, and of what followed no more than the minute that passed"
+    made = submit_demonstration(ada, writing.key, "All.", active_seconds="130", now=begun + timedelta(minutes=9))
+    late = timezone.now() + timedelta(hours=1)
+    save_draft(ada, writing.key, "Late.", active_seconds="4000", now=late)
+    assert Writing.objects.get(demonstration=made).active_seconds == 130

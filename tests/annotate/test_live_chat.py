@@ -66,11 +66,12 @@ def test_a_conversation_becomes_judgments_that_are_exported(chatting, ada, endpo
         say(ada, chat.key, TURN.format(2), "And?")
     with pytest.raises(UserError, match="ratings"):
         choose(ada, turn.key, "")
-    choose(ada, turn.key, "4", note="warmer", helpful="-1", flags=["", "4"], renderer=2)
+    choose(ada, turn.key, "4", note="warmer", helpful="-1", flags=["", "4"], renderer=2, active_seconds="1e9")
     choose(ada, turn.key, "1")
     judgment = Judgment.objects.get()
     assert (judgment.rating, judgment.winner.text, judgment.left.text) == (4, second.text, first.text)
     assert (judgment.note, judgment.helpful, judgment.winner.generator) == ("warmer", -1, second.generator)
+    assert judgment.active_seconds == judgment.seconds > 0, "no more than our own clock allows"
     assert (judgment.renderer, judgment.assessments.get().response.text) == (2, second.text)
 
     later = say(ada, chat.key, TURN.format(2), "And then?")

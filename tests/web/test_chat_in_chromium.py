@@ -54,6 +54,8 @@ def test_a_conversation_at_the_keyboard(open_page, worker):
     page.keyboard.press("3")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=Go on")
-    assert Judgment.objects.get().rating == 3
+    judgment = Judgment.objects.get()
+    assert judgment.rating == 3
+    assert 0 < judgment.active_seconds <= judgment.seconds
     assert Chat.objects.get().turns.count() == 1
     assert page.complaints == []
