@@ -45,7 +45,7 @@ class AskedFor(serializers.Serializer):
 
     allow_equal = serializers.BooleanField(required=False, help_text="Ties; in rankings, shared ranks.")
     allow_both_bad = serializers.BooleanField(required=False)
-    ask_criteria = serializers.BooleanField(required=False)
+    ask_criteria = serializers.BooleanField(required=False, help_text="Of pairs; rankings have no such verdicts.")
     ask_overall = serializers.BooleanField(required=False, help_text="Quality of each response from 1 to 7.")
     ask_flags = serializers.BooleanField(required=False, help_text="What is wrong with each response.")
     ask_confidence = serializers.BooleanField(required=False)

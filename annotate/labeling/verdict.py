@@ -91,6 +91,10 @@ def read_verdict(
     """
     is_ranking = len(shown) > 2
     criteria = {"helpful": helpful, "truthful": truthful, "harmless": harmless}
+    criteria = {name: _criterion(name, value) for name, value in criteria.items()}
+    for name, verdict in criteria.items():
+        if is_ranking and verdict is not None:
+            raise UserError(_("Verdicts on single criteria are asked about pairs, not about rankings."), field=name)
     verdict = Verdict(
         rating=None if is_ranking else _rating(rating, project),
         ranks=_ranks(ranks, len(shown), project) if is_ranking else (),
@@ -99,7 +103,7 @@ def read_verdict(
         confidence=_one_of(confidence, Confidence.values, "confidence", _("Please choose how sure you are.")),
         note=read_text(note, LONGEST_NOTE, "note", _("A note")),
         edited=read_text(edited, LONGEST_EDIT, "edited", _("An improved answer")),
-        **{name: _criterion(name, value) for name, value in criteria.items()},
+        **criteria,
     )
     if project.require_note and not verdict.note:
         raise UserError(_("Please say in a few words why: this project asks for a reason."), field="note")

@@ -86,7 +86,9 @@ class JudgingForm(forms.Form):
         help_text=_("For pairs from which nothing should be learnt: they never become training pairs."),
     )
     ask_criteria = forms.BooleanField(
-        required=False, label=_("Verdicts on helpful, truthful and harmless"), help_text=_("Each optional.")
+        required=False,
+        label=_("Verdicts on helpful, truthful and harmless"),
+        help_text=_("Each optional. They ask which of two is better, so they stand on pairs only, not on rankings."),
     )
     ask_confidence = forms.BooleanField(required=False, label=_("How sure the person is"), help_text=_("Optional."))
     ask_overall = forms.BooleanField(

@@ -261,3 +261,12 @@ def test_nobody_judges_twice_by_a_second_reservation_of_a_ranking(project, ada, 
     again = submit_judgment(ada, drawn.key, ranks=[4, 3, 2, 1])
     assert again == first and Assessment.objects.count() == 4
     assert Reservation.objects.count() == 1 and reserve_next(project, ada) is None
+
+
+def test_a_ranking_has_no_verdicts_that_compare_two(project, ada, rankings):
+    rankings()
+    key = reserve_next(project, ada).key
+    with pytest.raises(UserError, match="not about rankings") as refused:
+        submit_judgment(ada, key, ranks=[1, 2, 3, 4], truthful=1)
+    assert refused.value.field == "truthful"
+    assert submit_judgment(ada, key, ranks=[1, 2, 3, 4], truthful="").truthful is None

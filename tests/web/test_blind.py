@@ -1,7 +1,7 @@
 """Blind by construction: every page and endpoint, opened by an annotator, says nothing about who wrote a response.
 
-Every name of a model, run, file and group in this project begins with "secret", and every response and comparison has an
-id that begins with 77007700: neither may be in any body or header.
+Every name of a model, run, file and group in this project begins with "secret", and every response and comparison has
+an id that begins with 77007700: neither may be in any body or header.
 """
 
 import itertools
