@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('annotate', '0003_queue'),
+        ('annotate', '0004_daytally'),
     ]
 
     operations = [
