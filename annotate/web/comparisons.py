@@ -42,7 +42,7 @@ def change(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     wanted = request.POST.get("wanted", "")
     try:
         set_judgments_wanted(comparison, int(wanted) if wanted.isdecimal() else -1, user=request.user)
-        messages.success(request, _("Saved: this comparison wants %(wanted)s judgments.") % {"wanted": wanted})
+        messages.success(request, _("Saved. Judgments wanted: %(wanted)s.") % {"wanted": wanted})
     except UserError as error:
         messages.error(request, error.message)
     back = redirect("comparisons", project.slug)

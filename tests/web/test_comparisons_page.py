@@ -11,7 +11,7 @@ def test_an_admin_changes_the_number_of_one(browser, pairs):
     assert "2 comparisons, the newest first" in client.get(URL).content.decode()
     page = client.post(f"{URL}{one.pk}/?show=all", {"wanted": "3"}, follow=True)
     assert page.redirect_chain == [(f"{URL}?show=all", 302)]
-    assert "this comparison wants 3 judgments" in page.content.decode()
+    assert "Judgments wanted: 3." in page.content.decode()
     assert Slot.objects.filter(comparison=one).count() == 3
     different = client.get(f"{URL}?show=different").content.decode()
     assert "Question 0" in different and "Question 1" not in different
