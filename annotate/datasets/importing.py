@@ -284,10 +284,7 @@ def _judgment(comparison: Comparison, annotator: User, left: Response, right: Re
 
 def _add_judgments(comparisons: Iterable[Comparison], judgments: Iterable[Judgment], report: ImportReport) -> None:
     """Each person's first vote on a comparison; later ones are duplicates, or contradict it."""
-    standing: dict[tuple[int, int], int | None] = {}
-    for batch in batches({comparison.pk for comparison in comparisons}):
-        rows = Judgment.objects.filter(comparison__in=batch).values_list("comparison", "annotator", "winner")
-        standing |= {(comparison, annotator): winner for comparison, annotator, winner in rows}
+    standing = moving.standing_votes({comparison.pk for comparison in comparisons})
     new = []
     for judgment in judgments:
         key = (judgment.comparison_id, judgment.annotator_id)

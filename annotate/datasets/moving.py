@@ -57,7 +57,7 @@ def add_judgments(project: Project, given: list[JudgedComparison], report, accou
     report.annotators += created
     annotators = own | {name: people[username] for name, username in names.items()}
 
-    standing = _standing({comparison.pk for comparison in comparison_of.values()})
+    standing = standing_votes({comparison.pk for comparison in comparison_of.values()})
     new: list[tuple[Judgment, JudgedComparison, tuple[Response, ...]]] = []
     for place, judged in enumerate(given):
         comparison, annotator = comparison_of[place], annotators[judged.annotator]
@@ -94,7 +94,7 @@ def _own_people(project: Project) -> dict[str, User]:
     return {pseudonym(project, user.username): user for user in User.objects.filter(pk__in=judged)}
 
 
-def _standing(comparisons: Iterable[int]) -> dict[tuple[int, int], int | None]:
+def standing_votes(comparisons: Iterable[int]) -> dict[tuple[int, int], int | None]:
     """(comparison, annotator) -> winner of every judgment that is there."""
     found: dict[tuple[int, int], int | None] = {}
     for batch in batches(comparisons):
