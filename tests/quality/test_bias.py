@@ -150,3 +150,10 @@ def test_sixty_thousand_votes_take_less_than_two_seconds():
 )
 def test_marks_of_markdown(text, marks):
     assert markdown_marks(text) == marks
+
+
+@pytest.mark.parametrize("piece", ["\n", "[", "[a](", "* ", "**a", "`", "| ", " \n"])
+def test_a_text_made_to_be_slow_is_looked_at_in_a_moment(piece):
+    started = time.process_time()
+    markdown_marks(piece * 25_000)
+    assert time.process_time() - started < 1

@@ -123,7 +123,7 @@ class PolicyGradientConfig(RewardSettings):
         if self.kl_in == "loss" and self.kl_estimator == "k1" and self.beta > 0:
             raise ConfigError("kl_in=loss with kl_estimator=k1 has a gradient of zero on average: use k2 or k3")
         if self.overlong_cache >= self.max_tokens:
-            raise ConfigError(f"overlong_cache must be less than max_tokens={self.max_tokens}")
+            raise ConfigError(f"overlong_cache={self.overlong_cache} must be less than max_tokens={self.max_tokens}")
         if self.lora_rank and self.generator == "vllm":
             raise ConfigError("generator=vllm takes whole weights over: use generator=transformers with lora_rank")
         if self.lora_rank and self.value_model:
