@@ -7,11 +7,12 @@ import argparse
 import contextlib
 import ctypes
 import os
-import shutil
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
+from training import run_directory
 from training.config import RECIPES, BaseConfig, ConfigError, describe, resolve, run_function, to_json
 from training.events import EventLog
 from training.files import write_json
@@ -43,10 +44,15 @@ def main(arguments: list[str] | None = None) -> int:
     if options.settings:
         return _print_settings(options.recipe)
     try:
-        output = _make_directory(options.output)
+        output = run_directory.make(options.output)
+        with run_directory.held(output) if _is_main_process() else contextlib.nullcontext():
+            return _run(options, output)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return WRONG_INPUT
+
+
+def _run(options: argparse.Namespace, output: Path) -> int:
     log = EventLog(output, enabled=_is_main_process(), echo=True)
     try:
         config = resolve(options.recipe, options.config, {**_overrides(options.pairs), "output": str(output)})
@@ -58,14 +64,13 @@ def main(arguments: list[str] | None = None) -> int:
 def execute(recipe: str, config: BaseConfig, log: EventLog) -> int:
     """Run a recipe in its directory, whatever happens with an `end` event; the exit code."""
     from training import stopping
-    from training.errors import TrainingError, is_disk_full
+    from training.errors import TrainingError, is_disk_full, is_out_of_memory
 
     output = Path(config.output)
     try:
         stopping.install()
-        if log.enabled:
-            _prepare(output, recipe, config)
-        outcome = run_function(recipe)(config, log)
+        with _prepared(output, recipe, config) if log.enabled else contextlib.nullcontext():
+            outcome = run_function(recipe)(config, log)
         if log.enabled:
             _save(output, outcome)
     except stopping.Cancelled:
@@ -77,9 +82,12 @@ def execute(recipe: str, config: BaseConfig, log: EventLog) -> int:
     except KeyboardInterrupt:
         return _end(log, STOPPED, None)
     except Exception as error:
+        if is_disk_full(error):
+            return _end(log, FAILED, f"the disk that holds {output} is full")
+        if is_out_of_memory(error):
+            return _end(log, FAILED, "memory ran out: lower tokens_per_batch, or shorten what is longest in the data")
         traceback.print_exc()
-        reason = f"the disk that holds {output} is full" if is_disk_full(error) else f"{type(error).__name__}: {error}"
-        return _end(log, FAILED, reason)
+        return _end(log, FAILED, f"{type(error).__name__}: {error}")
     log.end("succeeded", metrics=outcome.metrics)
     return DONE
 
@@ -109,17 +117,6 @@ def _print_settings(recipe: str) -> int:
     return DONE
 
 
-def _make_directory(path: str) -> Path:
-    try:
-        output = Path(path).absolute()
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"the run directory {path} cannot be made: {error.strerror}") from None
-    if not os.access(output, os.W_OK):
-        raise ConfigError(f"the run directory {path} cannot be written to")
-    return output
-
-
 def _overrides(pairs: list[str]) -> dict[str, str]:
     overrides = {}
     for pair in pairs:
@@ -130,12 +127,12 @@ def _overrides(pairs: list[str]) -> dict[str, str]:
     return overrides
 
 
-def _prepare(output: Path, recipe: str, config: BaseConfig) -> None:
-    """What an earlier run left behind must not pass for this one's; its checkpoints stay if they are gone on from."""
-    for name in ["model", "adapter"] + ([] if config.resume else ["checkpoints"]):
-        shutil.rmtree(output / name, ignore_errors=True)
-    (output / "metrics.json").unlink(missing_ok=True)
-    write_json(output / "config.json", to_json(recipe, config))
+@contextlib.contextmanager
+def _prepared(output: Path, recipe: str, config: BaseConfig) -> Iterator[None]:
+    run_directory.check_fits(output, recipe, config)
+    with run_directory.earlier_results_aside(output, checkpoints=not config.resume):
+        write_json(output / "config.json", to_json(recipe, config))
+        yield
 
 
 def _save(output: Path, outcome) -> None:

@@ -49,7 +49,8 @@ def load_tokenizer(source: str):
 
 def load_policy(source: str, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32):
     """A causal language model in eval mode (dropout off)."""
-    load_config(source)
+    if is_reward_model(source):
+        raise ModelLoadError(f"{source} is a reward model, which gives scores: a policy, which answers, is needed here")
     with _load_errors(source, "model"):
         model = AutoModelForCausalLM.from_pretrained(source, **_where(source), **_load_options(dtype))
     return _prepared(model, load_tokenizer(source), device)
@@ -169,8 +170,12 @@ def _prepared(model, tokenizer, device):
 
 def _where(source: str) -> dict:
     """How to look for a source: a directory as it is; a hub id only in the cache where no hub answers."""
+    if not source.strip():
+        raise ModelLoadError("no model is named: give a local directory or a hub id")
     path = Path(source)
     if path.is_dir():
+        if (path / "model" / "config.json").is_file() and not any(path.glob("*.safetensors")):
+            raise ModelLoadError(f"{source} is a run directory: its model is {path / 'model'}")
         if not (path / "config.json").is_file():
             raise ModelLoadError(f"{source} is a directory but holds no model: there is no config.json in it")
         return {"local_files_only": True}
@@ -202,10 +207,22 @@ def _load_errors(source: str, what: str):
         raise
     except Exception as error:
         if Path(source).is_dir():
-            reason = str(error).strip().splitlines()[0]
-            raise ModelLoadError(f"the {what} in {source} cannot be loaded: {reason}") from error
+            raise ModelLoadError(f"the {what} in {source} cannot be loaded: {_reason(source, what, error)}") from error
         raise ModelLoadError(
             f"{source} is not a local directory, and the model hub does not give it or cannot be reached"
         ) from error
     finally:
         transformers.logging.set_verbosity(verbosity)
+
+
+def _reason(source: str, what: str, error: Exception) -> str:
+    """What is missing, where that is plain to see, or else the first line of what the library says."""
+    path = Path(source)
+    if what == "tokenizer" and not any(path.glob("tokenizer*")):
+        return "there is no tokenizer.json in it"
+    if what == "model" and not any(path.glob("*.safetensors")):
+        pickled = any(path.glob("*.bin")) or any(path.glob("*.pt"))
+        return "there is no model.safetensors in it" + (", and pickled weights are never loaded" if pickled else "")
+    if "ignore_mismatched_sizes" in str(error):
+        return "its weights have other sizes than its config.json says"
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -163,9 +163,21 @@ def _iter_json_lines(path) -> Iterator[tuple[int, dict]]:
                 if text.strip():
                     yield number, _object(_parse_json(text, path, number), path, number)
     except UnicodeDecodeError as error:
-        raise RecordError(path, number + 1, None, "UTF-8 text") from error
+        raise RecordError(path, _line_that_is_not_utf8(path), None, "UTF-8 text") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise RecordError(path, number + 1, None, "a whole gzip file, and this one is cut off or damaged") from error
+
+
+def _line_that_is_not_utf8(path) -> int | None:
+    """Text is decoded in blocks of many lines, so the line is looked for anew."""
+    opener = gzip.open if str(path).lower().endswith(".gz") else open
+    with opener(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return None
 
 
 def _iter_json_array(path) -> Iterator[tuple[int, dict]]:
@@ -200,8 +212,11 @@ def _iter_parquet(path) -> Iterator[tuple[int, dict]]:
 def _parse_json(text: str, path, line: int | None):
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise RecordError(path, line, None, f"valid JSON ({error})") from error
+    except (ValueError, RecursionError) as error:  # ValueError alone: a number of thousands of digits
+        # The decoder counts lines within its text, which here is one line of the file.
+        one_line = line is not None and isinstance(error, json.JSONDecodeError)
+        reason = f"{error.msg} at character {error.pos + 1}" if one_line else error
+        raise RecordError(path, line, None, f"valid JSON ({reason})") from error
 
 
 def _object(row, path, line: int) -> dict:

@@ -1,7 +1,8 @@
-"""Being told to stop (SIGTERM): at once where nothing would be lost, after a checkpoint inside a training loop."""
+"""Being told to stop (SIGTERM, Ctrl-C): at once where nothing would be lost, after a checkpoint inside a loop."""
 
 import contextlib
 import signal
+import sys
 
 
 class Cancelled(BaseException):
@@ -13,8 +14,10 @@ _deferred = False
 
 
 def install() -> None:
-    """Make SIGTERM raise Cancelled, or wait for the loop that has deferred it."""
+    """Make SIGTERM and Ctrl-C raise Cancelled, or wait for a loop that deferred them; a second Ctrl-C does not."""
     signal.signal(signal.SIGTERM, _on_signal)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _on_interrupt)
 
 
 def requested() -> bool:
@@ -40,3 +43,10 @@ def _on_signal(signum, frame) -> None:
     _requested = True
     if not _deferred:
         raise Cancelled
+
+
+def _on_interrupt(signum, frame) -> None:
+    if _requested:
+        raise KeyboardInterrupt
+    print("\nstopping after this step, with a checkpoint; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+    _on_signal(signum, frame)

@@ -1,7 +1,10 @@
 """`manage.py demo` and `manage.py train`: run again they change nothing; wrong words are one sentence."""
 
 import json
+import os
 import stat
+import subprocess
+import sys
 
 import pytest
 from django.conf import settings as django_settings
@@ -35,6 +38,31 @@ def test_the_accounts_can_log_in_with_the_passwords_of_a_private_file(accounts_f
     for name, password in passwords.items():
         assert client.login(username=name, password=password), name
     assert [user.username for user in User.objects.filter(is_staff=True)] == ["admin"]
+
+
+def _python(folder, *arguments) -> subprocess.Popen:
+    of_tests = {"SECRET_KEY", "DEBUG", "DJANGO_SETTINGS_MODULE"}
+    environment = {name: value for name, value in os.environ.items() if name not in of_tests}
+    return subprocess.Popen(
+        [sys.executable, *arguments], cwd=django_settings.BASE_DIR, text=True,
+        env=environment | {"PREFLOOP_VAR": str(folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def test_a_folder_that_cannot_be_used_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        command = _python(folder, "manage.py", "migrate")
+        _out, error = command.communicate()
+        assert command.returncode == 1
+        assert error.startswith(f"The folder {folder} is of no use: ") and error.count("\n") == 1
+
+
+def test_first_starts_at_the_same_time_have_one_secret_key(tmp_path):
+    starts = [_python(tmp_path, "-c", "from annotate import settings; print(settings.SECRET_KEY)") for _ in range(4)]
+    keys = {start.communicate()[0].strip() for start in starts}
+    assert len(keys) == 1 and len(keys.pop()) > 50
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["secret-key"]
 
 
 def test_accounts_that_exist_keep_their_passwords(accounts_file):
@@ -102,6 +130,25 @@ def test_train_waits_and_makes_the_run_itself_where_there_is_no_worker(loop, cap
     written = (run_directory(run) / "data" / "preferences.jsonl").read_text()
     assert json.loads(written)["chosen"] == [{"role": "assistant", "content": "good"}]
     assert "Model: reward-" in capsys.readouterr().out
+
+
+@pytest.mark.django_db(transaction=True)
+def test_train_takes_a_directory_for_a_model_and_enters_it_once(loop):
+    """A project that an import made has no model yet."""
+    loop.models.all().delete()
+    with pytest.raises(CommandError, match="needs a base model: add or train one first"):
+        train("reward")
+    directory = django_settings.VAR_DIR / "elsewhere" / "model"
+    directory.mkdir(parents=True)
+    with pytest.raises(CommandError, match=r"nor a directory with a config\.json"):
+        train("reward", "--model", str(directory))
+    (directory / "config.json").write_text("{}")
+    (directory / "model.safetensors").write_bytes(b"")
+    for _ in range(2):
+        train("reward", "--wait", "--model", f"{directory}/")
+    model = loop.models.get(kind="policy")
+    assert (model.name, model.source) == ("elsewhere", "elsewhere/model")
+    assert [run.base_model for run in Run.objects.all()] == [model, model]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -2,15 +2,17 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.training.runs import train, write_lines
+from tests.training.runs import arguments, train, write_lines
 from tests.training.tiny import save_tiny
-from training import models
+from training import loop, models, run_directory, stopping
 from training.__main__ import main
 from training.events import EventLog
 
@@ -94,6 +96,40 @@ def test_a_directory_without_a_model_and_a_broken_model(tmp_path, model, data):
     assert f"the model in {broken} cannot be loaded" in run.error
 
 
+def test_a_model_of_another_kind_or_with_a_part_missing(tmp_path, model, data):
+    """The sentence says what is wrong and not only that something is."""
+
+    def error(source) -> str:
+        run = train("sft", tmp_path / "run", model=source, data=data)
+        assert run.code == 2
+        return run.error
+
+    without_tokenizer = tmp_path / "without_tokenizer"
+    shutil.copytree(model, without_tokenizer, ignore=shutil.ignore_patterns("tokenizer*"))
+    assert error(without_tokenizer) == (
+        f"the tokenizer in {without_tokenizer} cannot be loaded: there is no tokenizer.json in it"
+    )
+    pickled = tmp_path / "pickled"
+    shutil.copytree(model, pickled, ignore=shutil.ignore_patterns("*.safetensors"))
+    (pickled / "pytorch_model.bin").write_bytes(b"x")
+    assert error(pickled) == (
+        f"the model in {pickled} cannot be loaded: there is no model.safetensors in it, "
+        "and pickled weights are never loaded"
+    )
+    a_run = tmp_path / "a_run"
+    shutil.copytree(model, a_run / "model")
+    (a_run / "config.json").write_text('{"recipe": "sft"}')
+    assert error(a_run) == f"{a_run} is a run directory: its model is {a_run / 'model'}"
+    assert error("") == "no model is named: give a local directory or a hub id"
+
+    scores = str(tmp_path / "reward")
+    models.save_model(models.load_reward_model(model), models.load_tokenizer(model), scores)
+    assert error(scores) == f"{scores} is a reward model, which gives scores: a policy, which answers, is needed here"
+    run = train("best_of_n", tmp_path / "n", model=model, prompts=data, reward_model=model)
+    assert run.code == 2
+    assert f"{model} is no reward model: it has no head that was trained to give a score" in run.error
+
+
 def test_a_full_disk_while_the_model_is_written(tmp_path, model, data, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
@@ -106,11 +142,69 @@ def test_a_full_disk_while_the_model_is_written(tmp_path, model, data, monkeypat
     assert not list(tmp_path.glob(".*"))
 
 
-def test_what_an_earlier_run_left_does_not_pass_for_this_ones(tmp_path, model, data):
+def everything_in(directory: Path) -> dict[str, bytes]:
+    files = [path for path in directory.rglob("*") if path.is_file() and path.name != "events.jsonl"]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+def test_what_an_earlier_run_left_does_not_pass_for_that_of_one_that_failed(tmp_path, model, data, monkeypatch):
     assert train("sft", tmp_path, model=model, data=data).code == 0
-    assert train("sft", tmp_path, model="/no/such/model", data=data).code == 2
-    assert not (tmp_path / "model").exists()
-    assert not (tmp_path / "metrics.json").exists()
+    monkeypatch.setattr(models, "fsync_tree", lambda directory: 1 / 0)
+    assert train("sft", tmp_path, model=model, data=data).code == 1
+    assert sorted(os.listdir(tmp_path)) == ["config.json", "events.jsonl", "metrics.json"]
+
+
+@pytest.mark.parametrize("wrong", [{"data": "/no/such/data.jsonl"}, {"model": "/no/such/model", "resume": False}])
+def test_a_wrong_input_leaves_an_earlier_run_as_it_was(tmp_path, model, data, wrong):
+    assert train("sft", tmp_path, model=model, data=data, checkpoint_every=1).code == 0
+    before = everything_in(tmp_path)
+    assert any(name.startswith("checkpoints/") for name in before)
+    assert train("sft", tmp_path, **{"model": model, "data": data, "checkpoint_every": 1} | wrong).code == 2
+    assert everything_in(tmp_path) == before
+
+
+def test_a_directory_of_something_else_is_not_overwritten(tmp_path, model, data):
+    run = tmp_path / "run"
+    assert train("sft", run, model=model, data=data).code == 0
+    before = everything_in(run)
+    other = train("generate", run, model=model, prompts=data)
+    assert (other.code, other.error) == (2, f"{run} holds a run of sft, not generate: give another --output")
+    own = train("sft", run, model=run / "model", data=data)
+    assert (own.code, own.error) == (2, f"model={run}/model is what this run would replace: give another --output")
+    assert everything_in(run) == before
+
+    copied = tmp_path / "copied"
+    shutil.copytree(model, copied)
+    before = everything_in(copied)
+    run = train("sft", copied, model=model, data=data)
+    assert (run.code, run.error) == (2, f"{copied} holds a config.json that is not of a run: give another --output")
+    assert everything_in(copied) == before
+
+
+def test_two_runs_in_one_directory(tmp_path, model, data, capsys):
+    with run_directory.held(tmp_path):
+        assert main(arguments("sft", tmp_path, model=model, data=data)) == 2
+    assert capsys.readouterr().err.strip() == (
+        f"another run is at work in {tmp_path}: wait for its end, or give another --output"
+    )
+    assert not list(tmp_path.iterdir())
+    assert train("sft", tmp_path, model=model, data=data).code == 0
+
+
+def test_ctrl_c_writes_a_checkpoint(tmp_path, model, data, monkeypatch):
+    """As SIGTERM does; the second one does not wait."""
+    monkeypatch.setattr(stopping, "_requested", False)
+    with monkeypatch.context() as during:
+        during.setattr(
+            loop.Trainer, "_update", lambda self, update=loop.Trainer._update: (signal.raise_signal(2), update(self))
+        )
+        stopped = train("sft", tmp_path, model=model, data=data, batch_size=2)
+    assert (stopped.code, stopped.events[-1]["status"]) == (143, "cancelled")
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-1"]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    stopping._requested = False
+    assert train("sft", tmp_path, model=model, data=data, batch_size=2).of_kind("start")[-1]["resumed_from"] == 1
 
 
 def test_words_that_are_no_settings(tmp_path, capsys):

@@ -9,6 +9,7 @@ import torch
 
 from tests.training.runs import Run, arguments, in_two_processes, train, write_lines
 from tests.training.tiny import save_tiny
+from training.models import load_reward_model, load_tokenizer, save_model
 
 RECIPES = ["sft", "reward", "dpo"]
 SHARDING = ["none", "fsdp"]
@@ -109,12 +110,15 @@ def test_two_processes_sample_and_score_as_one(tmp_path, model, data, two_proces
 
 def sampling(model, data) -> dict:
     """Settings of the recipes that sample or score, with answers long enough that some end by themselves."""
+    reward = f"{model}-reward"
+    if not Path(reward).exists():
+        save_model(load_reward_model(model), load_tokenizer(model), reward)
     asked = {"model": model, "prompts": data, "max_tokens": 120, "samples": 4}
-    learned = asked | {"reward_model": model, "rounds": 2, "prompts_per_round": 6, "learning_rate": 1e-3}
+    learned = asked | {"reward_model": reward, "rounds": 2, "prompts_per_round": 6, "learning_rate": 1e-3}
     return {
         "generate": asked | {"max_tokens": 4},
-        "score": {"model": model, "data": data},
-        "best_of_n": asked | {"max_tokens": 4, "reward_model": model},
+        "score": {"model": reward, "data": data},
+        "best_of_n": asked | {"max_tokens": 4, "reward_model": reward},
         "rejection": learned,
         "online_dpo": learned,
     }

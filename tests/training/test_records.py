@@ -167,6 +167,16 @@ def test_damaged_files_are_named(tmp_path):
         assert str(caught.value).startswith(name)
 
 
+def test_the_line_that_is_not_utf8_is_named_and_a_number_too_long_to_read(tmp_path):
+    path = tmp_path / "mixed.jsonl"
+    path.write_bytes(b'{"prompt": "a"}\n' * 4 + '{"prompt": "é"}\n'.encode("latin-1"))
+    with pytest.raises(RecordError, match="line 5: expected UTF-8"):
+        read_records(path, "prompts")
+    path.write_text('{"prompt": "a"}\n{"prompt": ' + "9" * 5000 + "}\n")
+    with pytest.raises(RecordError, match="line 2: expected valid JSON"):
+        read_records(path, "prompts")
+
+
 def test_a_byte_order_mark_is_no_error(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"prompt": "Hello"}\n')

@@ -113,10 +113,10 @@ def test_the_final_number_of_a_text(text, number):
 
 
 def test_a_long_hostile_text_is_read_in_a_moment():
-    started = time.monotonic()
+    started = time.process_time()
     for piece in (" ", "1", "1 ", "1,", "\\boxed{", "1/", "$ ", "- ", "1e", "\\frac{1"):
         final_number(piece * 25_000)
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_the_answer_is_the_prompts_own_within_a_tolerance():

@@ -7,6 +7,7 @@ import json
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import OperationalError
 from django.test import override_settings
 
 from annotate.models import Comparison, Dataset, Demonstration, GuidelineVersion, Judgment, Membership, Prompt, User
@@ -229,3 +230,19 @@ def test_error_pages_say_what_to_do(browser, project, monkeypatch):
     broken = client.get("/")
     assert broken.status_code == 500
     assert "Something broke on our side" in text(broken)
+
+
+@override_settings(DEBUG=False)
+def test_a_full_disk_is_said_in_plain_words(browser, project, monkeypatch):
+    """The words are SQLite's; the statement that met them was rolled back."""
+
+    def full(user):
+        raise OperationalError("database or disk is full")
+
+    client = browser("annotator")
+    client.raise_request_exception = False
+    monkeypatch.setattr("annotate.web.projects.access.projects_for", full)
+    page = client.get("/")
+    assert (page.status_code, "The disk of the server is full" in text(page)) == (507, True)
+    asked = client.get("/api/projects/")
+    assert (asked.status_code, asked.json()["detail"]) == (507, "The disk of the server is full. Nothing was saved.")

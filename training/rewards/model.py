@@ -5,7 +5,7 @@ import torch
 from training.batching import Example, collate, plan_batches, token_cost
 from training.chat import encode_completion, encode_prompt, truncate_prompt
 from training.logprobs import last_hidden, supports_shared_prefix, trunk_of
-from training.models import load_reward_model, load_tokenizer
+from training.models import ModelLoadError, is_reward_model, load_reward_model, load_tokenizer
 from training.records import Message, Prompt
 
 TOKENS_PER_BATCH = 8192
@@ -31,6 +31,8 @@ class RewardModelSource:
     ):
         """`model`: the reward model in `source`, where it is loaded already."""
         self.name = f"the reward model {source}"
+        if model is None and not is_reward_model(source):
+            raise ModelLoadError(f"{source} is no reward model: it has no head that was trained to give a score")
         self.tokenizer = load_tokenizer(source)
         self.model = (model or load_reward_model(source, device=device, dtype=dtype)).requires_grad_(False)
         self.tokens_per_batch = tokens_per_batch

@@ -1,0 +1,103 @@
+"""The run directory: one run at a time and of one recipe, and as it was before if the input turns out to be wrong."""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from training.config import BaseConfig, ConfigError
+from training.records import RecordError
+
+_RESULTS = ("model", "adapter", "metrics.json")
+_CHECKPOINTS = "checkpoints"
+_EARLIER = ".earlier"
+
+
+def make(path: str) -> Path:
+    """The directory, made if need be, absolute. Raises ConfigError."""
+    try:
+        output = Path(path).absolute()
+        output.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"the run directory {path!r} cannot be made: {reason}") from None
+    if not os.access(output, os.W_OK):
+        raise ConfigError(f"the run directory {path} cannot be written to")
+    return output
+
+
+@contextlib.contextmanager
+def held(output: Path) -> Iterator[None]:
+    """Held by this process until the block ends, however it ends. Raises ConfigError while another run holds it."""
+    descriptor = os.open(output, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConfigError(f"another run is at work in {output}: wait for its end, or give another --output") from None
+    except OSError:
+        pass  # a file system without such locks
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def check_fits(output: Path, recipe: str, config: BaseConfig) -> None:
+    """Raise ConfigError where this run would destroy what is no earlier attempt at it."""
+    path = output / "config.json"
+    if path.exists():
+        there = _recipe_of(path)
+        if there is None:
+            raise ConfigError(f"{output} holds a config.json that is not of a run: give another --output")
+        if there != recipe and any((output / name).exists() for name in (*_RESULTS, _CHECKPOINTS)):
+            raise ConfigError(f"{output} holds a run of {there}, not {recipe}: give another --output")
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name != "output" and isinstance(value, str) and _lies_in_results(value, output):
+            raise ConfigError(f"{field.name}={value} is what this run would replace: give another --output")
+
+
+@contextlib.contextmanager
+def earlier_results_aside(output: Path, *, checkpoints: bool) -> Iterator[None]:
+    """What an earlier run left does not pass for this one's; where the input is wrong, it is put back."""
+    aside = output / _EARLIER
+    shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
+    aside.mkdir()
+    for name in ("config.json", *_RESULTS, *([_CHECKPOINTS] if checkpoints else [])):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(output / name, aside / name)
+    try:
+        yield
+    except (ConfigError, RecordError):
+        _put_back(aside, output)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put_back(aside: Path, output: Path) -> None:
+    for path in aside.iterdir():
+        target = output / path.name
+        if target.is_dir():
+            shutil.rmtree(target)
+        os.replace(path, target)
+
+
+def _recipe_of(path: Path) -> str | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("recipe")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _lies_in_results(value: str, output: Path) -> bool:
+    try:
+        path = Path(value).resolve()
+    except (OSError, ValueError, RuntimeError):
+        return False
+    return any(path.is_relative_to(output.resolve() / name) for name in _RESULTS)
