@@ -4,6 +4,7 @@ Environment: DEBUG, SECRET_KEY, DATABASE_URL, CELERY_BROKER_URL, TRAINING_LAUNCH
 CSRF_TRUSTED_ORIGINS, HTTPS, PREFLOOP_VAR.
 """
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -24,7 +25,14 @@ def _env_list(name: str) -> list[str]:
 
 # Everything the installation writes lies here: database, broker, uploads, runs, models, secrets.
 VAR_DIR = Path(os.environ.get("PREFLOOP_VAR", BASE_DIR / "var")).resolve()
-VAR_DIR.mkdir(parents=True, exist_ok=True)
+try:
+    VAR_DIR.mkdir(parents=True, exist_ok=True)
+    if not os.access(VAR_DIR, os.W_OK):
+        raise PermissionError(errno.EACCES, "it cannot be written to")
+except OSError as error:
+    raise ImproperlyConfigured(
+        f"The folder {VAR_DIR} is of no use: {error.strerror}. Another one: PREFLOOP_VAR=/path/of/a/folder"
+    ) from None
 RUNS_DIR = VAR_DIR / "runs"
 MODELS_DIR = VAR_DIR / "models"
 DATASETS_DIR = VAR_DIR / "datasets"
@@ -39,12 +47,19 @@ def _secret_key() -> str:
     if not DEBUG:
         raise ImproperlyConfigured("DEBUG=0 needs a SECRET_KEY in the environment: set it to a long random string.")
     path = VAR_DIR / "secret-key"
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(50))
+    if not path.exists():
+        # Whole before it has its name, so that neither a second process nor a full disk makes an empty key.
+        aside = path.with_name(f".secret-key.{os.getpid()}")
+        try:
+            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_urlsafe(50))
+            os.link(aside, path)
+        except FileExistsError:
+            pass  # another process was first
+        except OSError as error:
+            raise ImproperlyConfigured(f"No secret key can be kept in {VAR_DIR}: {error.strerror}.") from None
+        finally:
+            aside.unlink(missing_ok=True)
     return path.read_text().strip()
 
 

@@ -100,3 +100,4 @@ urlpatterns = [
     path("p/<slug:slug>/", include(project_urls)),
     path("api/", include("annotate.api.urls")),
 ]
+handler500 = "annotate.web.broken.server_error"

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from annotate.quality.reliability import dawid_skene, mace, majority, one_coin
-from annotate.quality.strengths import Duels, bradley_terry
+from annotate.quality.strengths import PRIOR, Duels, bradley_terry
 from annotate.quality.votes import Votes
 
 DATA = Path(__file__).resolve().parent.parent / "../shared/data/ukp_convincing_votes.jsonl.gz"
@@ -145,7 +145,7 @@ def print_strengths(corpus: Corpus) -> None:
     arguments = max(corpus.one.max(), corpus.other.max()) + 1
     print(f"\nstrengths of {arguments:,} arguments, asked about {unseen.sum():,} pairs they were not fitted on")
     print(f"{'fitted by':26}{'gold a1/a2':>12}{'votes':>9}{'log loss':>10}{'seconds':>9}")
-    for name, prior in {"Bradley–Terry": None, "with annotator weights": (9.0, 1.0)}.items():
+    for name, prior in {"Bradley–Terry": None, "with annotator weights": PRIOR}.items():
         start = time.perf_counter()
         result = bradley_terry(duels, prior=prior)
         seconds = time.perf_counter() - start

@@ -1,6 +1,5 @@
 """Live chat: conversations, turns, choices, and for admins who answers. Nothing an annotator reads names a model."""
 
-from django.http import Http404
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -227,8 +226,7 @@ class Serve(ProjectView):
     @extend_schema(responses={204: None})
     def delete(self, request, slug, pk):
         """The worker ends it."""
-        endpoint = self.project.chat_endpoints.filter(model=pk).first()
-        if endpoint is None:
-            raise Http404
+        model = get_object_or_404(self.project.models, pk=pk)
+        endpoint = get_object_or_404(self.project.chat_endpoints, model=model)
         endpoints.stop_serving(endpoint, request.user)
         return Response(status=204)

@@ -15,6 +15,12 @@ from annotate.errors import UserError
 from annotate.models import Project
 
 
+class Pages(LimitOffsetPagination):
+    """At most so many rows an answer, and no number that a database cannot hold."""
+
+    max_limit = 1000
+
+
 class ServiceView(APIView):
     """Answers 400 with `{"detail", "field"}` to what a person did wrong."""
 
@@ -30,7 +36,7 @@ class ServiceView(APIView):
         return checked.validated_data
 
     def paged(self, rows, serializer: type[serializers.Serializer]) -> Response:
-        pages = LimitOffsetPagination()
+        pages = Pages()
         page = pages.paginate_queryset(rows, self.request, view=self)
         return pages.get_paginated_response(serializer(page, many=True).data)
 

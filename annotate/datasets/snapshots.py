@@ -19,7 +19,7 @@ from annotate.datasets.judgments import judgment_lines
 from annotate.datasets.votes import Columns, adjudicated, all_votes, majority
 from annotate.errors import UserError
 from annotate.labeling.locks import lock_project
-from annotate.models import Comparison, Dataset, Demonstration, Judgment, Project, Prompt
+from annotate.models import Comparison, Dataset, Demonstration, Judgment, PersonTally, Project, Prompt
 from annotate.models.comparison import text_digest
 from annotate.models.judgment import JUDGE_PREFIX, by_people
 from training.records import REFERENCE_FIELDS, iter_rows
@@ -131,8 +131,8 @@ def _write(lines: Iterable[Line]) -> tuple[int, str]:
 
 def judges_of(project: Project) -> list[str]:
     """The user names of the models whose verdicts stand in the project."""
-    judged = Judgment.objects.filter(comparison__project=project, annotator__username__startswith=JUDGE_PREFIX)
-    return list(judged.order_by("annotator__username").values_list("annotator__username", flat=True).distinct())
+    judged = PersonTally.objects.filter(project=project, user__username__startswith=JUDGE_PREFIX, judged__gt=0)
+    return list(judged.order_by("user__username").values_list("user__username", flat=True))
 
 
 def _told_of(voters: str) -> dict:

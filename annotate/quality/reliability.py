@@ -40,14 +40,48 @@ class Truth:
 
 @dataclass(frozen=True)
 class Mace(Truth):
-    """`knowing`, (annotators, 2): the Beta posterior of each competence, as if the right labels were known."""
+    """`votes` it was made of; `scores`, (votes, 1 + labels): what a vote says about its annotator's log-odds of θ and
+    logits of ξ, the gradient of its part of the likelihood; `prior`, (annotators, 1 + labels, 1 + labels): the
+    information of the pseudo-counts about them.
+    """
 
-    knowing: np.ndarray
+    votes: Votes
+    scores: np.ndarray
+    prior: np.ndarray
 
     def competence_interval(self, annotators: np.ndarray, seed: int = 0) -> np.ndarray:
-        """(len(annotators), 2): the middle 95 % of the posterior, from seeded draws."""
-        knows, guesses = self.knowing[annotators].T
-        draws = np.random.default_rng(seed).beta(knows, guesses, size=(DRAWS, len(annotators)))
+        """(len(annotators), 2): 95 % intervals of their competences, all of theirs estimated together.
+
+        Of a Beta distribution (by seeded draws) whose variance comes from the outer products of the items' gradients
+        (Louis 1982; Berndt et al. 1974): so it knows that which labels are right, and who guessed how, was estimated
+        from the same votes.
+        """
+        place = np.full(self.votes.annotators, -1)
+        place[annotators] = np.arange(len(annotators))
+        theirs = place[self.votes.annotator] >= 0
+        votes, scores = self.votes.where(theirs), self.scores[theirs]
+        person, size = place[votes.annotator], scores.shape[1]
+        information = np.zeros((len(annotators), size, len(annotators), size))
+        one, other = votes.pairs
+        for row in range(size):
+            for column in range(size):
+                cells = information[:, row, :, column]
+                flat = person[one] * len(annotators) + person[other]
+                shared = np.bincount(flat, scores[one, row] * scores[other, column], cells.size).reshape(cells.shape)
+                information[:, row, :, column] += shared
+                information[:, column, :, row] += shared.T
+                own = np.bincount(person, scores[:, row] * scores[:, column], len(annotators))
+                information[np.arange(len(annotators)), row, np.arange(len(annotators)), column] += own
+        information[np.arange(len(annotators)), :, np.arange(len(annotators)), :] += self.prior[annotators]
+        flat = information.reshape(len(annotators) * size, -1)
+        error = np.sqrt(np.diag(np.linalg.inv(flat + 1e-9 * np.eye(len(flat))))[::size])
+        mean = self.competence[annotators]
+        # The error of θ itself is that of its log-odds times θ(1 − θ); a Beta of that variance has so many votes.
+        count = 1 / np.maximum(mean * (1 - mean) * error**2, 1e-12)
+        draws = np.random.default_rng(seed).beta(
+            np.nan_to_num(mean, nan=0.5) * count, np.nan_to_num(1 - mean, nan=0.5) * count,
+            size=(DRAWS, len(annotators)),
+        )  # fmt: skip
         tail = (1 - CONFIDENCE) / 2
         return np.quantile(draws, [tail, 1 - tail], axis=0).T
 
@@ -69,10 +103,21 @@ def mace(votes: Votes, *, prior: tuple[float, float] = (1.0, 1.0), strategy_prio
     guesses) for θ, `strategy_prior` for every entry of ξ. Only items with two votes or more tell anything about people.
     Raises NotDefined without votes.
     """
-    probabilities, knowing, steps, converged = _settle(_mace_steps(_some(votes), prior, strategy_prior))
-    heard = np.bincount(votes.overlapping().annotator, minlength=votes.annotators) > 0
-    competence = np.where(heard, knowing[:, 0] / knowing.sum(1), np.nan)
-    return Mace(probabilities, competence, steps, converged, knowing)
+    probabilities, (theta, strategy, was_read, tells), steps, converged = _settle(
+        _mace_steps(_some(votes), prior, strategy_prior)
+    )
+    heard = np.bincount(votes.annotator, tells, votes.annotators) > 0
+    clicked = np.eye(votes.labels)[votes.clicked]
+    scores = np.column_stack(
+        [was_read - theta[votes.annotator], (1 - was_read)[:, None] * (clicked - strategy[votes.annotator])]
+    )
+    known = np.zeros((votes.annotators, 1 + votes.labels, 1 + votes.labels))
+    known[:, 0, 0] = sum(prior) * theta * (1 - theta)
+    spread = strategy[:, :, None] * (np.eye(votes.labels) - strategy[:, None, :])
+    known[:, 1:, 1:] = strategy_prior * votes.labels * spread
+    return Mace(
+        probabilities, np.where(heard, theta, np.nan), steps, converged, votes, scores * tells[:, None], known
+    )
 
 
 def dawid_skene(votes: Votes, *, right: float = 1.0, wrong: float = 0.5) -> Truth:
@@ -96,7 +141,7 @@ def one_coin(votes: Votes, *, prior: tuple[float, float] = (2.0, 1.0)) -> Truth:
 
 
 def _mace_steps(votes: Votes, prior: tuple[float, float], strategy_prior: float) -> Iterator:
-    """Yields the labels' posterior and, from it, the pseudo-counts of each competence."""
+    """Yields the labels' posterior, and θ, ξ, the chance that each vote was read, and whether it tells about people."""
     given = np.unique(votes.label)
     annotator, annotators, clicked = votes.annotator, votes.annotators, votes.clicked
     per_item = np.bincount(votes.item)
@@ -112,11 +157,10 @@ def _mace_steps(votes: Votes, prior: tuple[float, float], strategy_prior: float)
         # A vote can only have been read if its label is the right one.
         was_read = probabilities[votes.item, votes.label] * read / (read + guessed)
         reads = np.bincount(annotator, tells * was_read, annotators)
-        knowing = np.stack([reads + prior[0], n - reads + prior[1]], axis=1)
-        yield probabilities, knowing
-        theta = knowing[:, 0] / knowing.sum(1)
+        theta = (reads + prior[0]) / (n + sum(prior))
         strategy = _sums(annotator, clicked, tells * (1 - was_read), annotators, votes.labels) + strategy_prior
         strategy /= strategy.sum(1, keepdims=True)
+        yield probabilities, (theta, strategy, was_read, tells)
 
 
 def _dawid_skene_steps(votes: Votes, right: float, wrong: float) -> Iterator:

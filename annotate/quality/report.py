@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 
 import numpy as np
 from django.db import transaction
-from django.db.models import Sum
+from django.db.models import Exists, OuterRef, Sum
 from django.utils import timezone
 
-from annotate.models import GoldQuestion, JudgmentVersion, PersonTally, Project, QualityReport
+from annotate.models import GoldQuestion, Judgment, JudgmentVersion, PersonTally, Project, QualityReport
 from annotate.quality import panels, selectors
 from annotate.quality.bias import FEWEST_VOTES
 from annotate.quality.bias_panel import TITLES, people_bias, project_bias
@@ -146,9 +146,12 @@ def _judged(project: Project) -> int:
 def _state(project: Project) -> tuple[int, str]:
     """How many judgments there are, and a key that changes with each of them, each edit and each gold question."""
     judged = _judged(project)
-    edits = JudgmentVersion.objects.filter(judgment__comparison__project=project).count()
+    # The newest edit, not their number: it stands at the end of the index, however many there are. A condition that
+    # planners cannot turn into a join, for they would begin with all judgments.
+    here = Judgment.objects.filter(pk=OuterRef("judgment"), comparison__project=project)
+    newest = JudgmentVersion.objects.filter(Exists(here)).order_by("-pk").values_list("pk", flat=True).first() or 0
     gold = GoldQuestion.objects.filter(comparison__project=project).count()
-    return judged, f"{judged} {edits} {gold}"
+    return judged, f"{judged} {newest} {gold}"
 
 
 def _ask(project: Project, now: datetime) -> None:

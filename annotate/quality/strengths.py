@@ -1,6 +1,7 @@
 """How strong each contestant is: Bradley–Terry on pairwise votes, each voter counting as much as they are worth."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from django.utils.translation import gettext_noop
@@ -8,9 +9,14 @@ from django.utils.translation import gettext_noop
 from annotate.quality.votes import NotDefined
 
 MOST_STEPS = 100
-TOLERANCE = 1e-3
+# The largest move of a strength or of the log-odds of θ that still counts as one.
+TOLERANCE = 1e-4
+MOST_HALVINGS = 20
 # Precision of the normal prior on strengths: it keeps the strength of one who won every time finite.
 RIDGE = 0.1
+# Pseudo-counts (read, guessed) of a person. Few, for smaller strengths and larger θ look nearly alike: what is weakly
+# known would be read off the prior, and intervals would miss the truth (tests/quality/test_strengths.py).
+PRIOR = (2.0, 0.2)
 # 95 % of a normal distribution lie within this many standard errors.
 WIDTH = 1.959964
 
@@ -42,7 +48,7 @@ class Duels:
 class Strengths:
     """`strength`, (contestants,), in log-odds with mean 0, and its standard `error`; `reading`, (annotators,).
 
-    Two contestants meet with log-odds `strength[a] − strength[b]`. The errors take the reading shares as known.
+    Two contestants meet with log-odds `strength[a] − strength[b]`.
     """
 
     strength: np.ndarray
@@ -57,74 +63,128 @@ class Strengths:
         return tuple(float(_sigmoid(ahead + shift).mean()) for shift in (0.0, -wide, wide))
 
 
-def bradley_terry(duels: Duels, *, prior: tuple[float, float] | None = (9.0, 1.0)) -> Strengths:
+def bradley_terry(duels: Duels, *, prior: tuple[float, float] | None = PRIOR) -> Strengths:
     """Bradley–Terry where a vote of annotator j is read with probability θ_j and a coin flip otherwise.
 
     P(one beats other | j) = θ_j σ(s_one − s_other) + (1 − θ_j) / 2: Crowd-BT (Chen et al. 2013) with guessing in place
-    of its inverted votes. Fitted by EM with a Newton step on s. `prior`: pseudo-counts (read, guessed) for θ; None
-    takes every vote at face value, which is plain Bradley–Terry. Solves a dense system of contestants × contestants, so
-    it is meant for up to a few thousand of them. Raises NotDefined without votes.
+    of its inverted votes. Strengths and log-odds of θ are fitted together by Fisher scoring: EM crawls along the ridge
+    where smaller strengths make up for larger θ. `prior`: pseudo-counts (read, guessed) for θ; None takes every vote at
+    face value, which is plain Bradley–Terry. Solves dense systems of contestants × contestants, so it is meant for up
+    to a few thousand of them. Raises NotDefined without votes.
     """
     if not duels.one.size:
         raise NotDefined(gettext_noop("No two of them have met yet."))
-    n = np.bincount(duels.annotator)
-    strength = np.zeros(duels.contestants)
-    theta = np.full(len(n), 1.0 if prior is None else prior[0] / sum(prior))
+    people = int(duels.annotator.max()) + 1
+    trust = np.full(people, 1.0 if prior is None else prior[0] / sum(prior))
+    here = _Place(duels, np.zeros(duels.contestants), trust, prior)
     for _ in range(MOST_STEPS):
-        chance = _chance(duels, strength)
-        won, lost = _read(duels.wins, chance, theta[duels.annotator])
-        if prior is not None:
-            theta = (np.bincount(duels.annotator, won + lost) + prior[0]) / (n + sum(prior))
-        step = _newton_step(duels, strength, chance, won, lost)
-        strength = strength + step
-        if np.abs(step).max() <= TOLERANCE:
+        there, moved = here.uphill()
+        here = there
+        if moved <= TOLERANCE:
             break
-    error = _errors(duels, strength, theta[duels.annotator])
-    return Strengths(strength - strength.mean(), error, theta)
+    return Strengths(here.strength - here.strength.mean(), here.errors(), here.trust)
 
 
-def _chance(duels: Duels, strength: np.ndarray) -> np.ndarray:
-    return _sigmoid(strength[duels.one] - strength[duels.other])
+@dataclass
+class _Place:
+    """A point of the fit: `strength` (contestants,) and `trust`, θ of shape (annotators,), with the slopes there."""
 
+    duels: Duels
+    strength: np.ndarray
+    trust: np.ndarray
+    prior: tuple[float, float] | None
 
-def _read(wins: np.ndarray, chance: np.ndarray, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(votes,) twice: how much of a vote for `one`, and of one for `other`, was read rather than guessed."""
-    guessed = (1 - theta) / 2
-    won = wins * theta * chance / (theta * chance + guessed)
-    lost = (1 - wins) * theta * (1 - chance) / (theta * (1 - chance) + guessed)
-    return won, lost
+    def __post_init__(self):
+        duels = self.duels
+        chance, theta = _sigmoid(self.strength[duels.one] - self.strength[duels.other]), self.trust[duels.annotator]
+        beats = theta * chance + (1 - theta) / 2
+        # Without this floor, certain voters on a decided pair would divide nothing by nothing.
+        self._spread = np.maximum(beats * (1 - beats), 1e-9)
+        # What a vote's chance gains with the difference of strengths, and with the log-odds of θ.
+        self._slope = theta * chance * (1 - chance)
+        self._trust_slope = theta * (1 - theta) * (chance - 0.5)
+        self._surprise = (duels.wins - beats) / self._spread
+        self._beats = beats
 
+    @cached_property
+    def height(self) -> float:
+        """The logarithm of the posterior, but for a constant."""
+        beats = np.clip(self._beats, 1e-12, 1 - 1e-12)
+        wins = self.duels.wins
+        height = (wins * np.log(beats) + (1 - wins) * np.log(1 - beats)).sum() - RIDGE / 2 * (self.strength**2).sum()
+        if self.prior is not None:
+            height += (self.prior[0] * np.log(self.trust) + self.prior[1] * np.log1p(-self.trust)).sum()
+        return float(height)
 
-def _newton_step(duels: Duels, strength: np.ndarray, chance: np.ndarray, won: np.ndarray, lost: np.ndarray):
-    """A Newton step on Σ won log σ(d) + lost log σ(−d) − RIDGE/2 |s|², where d = s_one − s_other."""
-    pull = won * (1 - chance) - lost * chance
-    gradient = np.bincount(duels.one, pull, len(strength)) - np.bincount(duels.other, pull, len(strength))
-    curvature = _laplacian(duels.one, duels.other, (won + lost) * chance * (1 - chance), len(strength))
-    step = np.linalg.solve(curvature + RIDGE * np.eye(len(strength)), gradient - RIDGE * strength)
-    # Far from the top a full step can overshoot: no strength moves by more than 2 at once.
-    return step * min(1.0, 2.0 / max(np.abs(step).max(), 1e-12))
+    @cached_property
+    def _information(self) -> np.ndarray:
+        """(contestants, contestants): expected information about the strengths with θ known, and the ridge."""
+        size = len(self.strength)
+        return self._laplacian(self._slope**2 / self._spread) + RIDGE * np.eye(size)
 
+    @cached_property
+    def _trust_information(self) -> tuple[np.ndarray, np.ndarray]:
+        """That about log-odds of θ, (annotators,), for a vote has one annotator; and what both share."""
+        duels, size, people = self.duels, len(self.strength), len(self.trust)
+        alone = np.bincount(duels.annotator, self._trust_slope**2 / self._spread, people)
+        alone += sum(self.prior) * self.trust * (1 - self.trust)
+        both = self._slope * self._trust_slope / self._spread
+        shared = np.bincount(duels.one * people + duels.annotator, both, size * people)
+        shared -= np.bincount(duels.other * people + duels.annotator, both, size * people)
+        return np.maximum(alone, 1e-12), shared.reshape(size, people)
 
-def _errors(duels: Duels, strength: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """(contestants,): standard errors of the centred strengths, clustered by item (a sandwich estimate).
+    @cached_property
+    def _joint_information(self) -> np.ndarray:
+        """About the strengths with θ estimated along with them: the Schur complement of the part of θ."""
+        if self.prior is None:
+            return self._information
+        alone, shared = self._trust_information
+        return self._information - (shared / alone) @ shared.T
 
-    Where that comes out below the error for independent votes, which a handful of items can do, the latter stands.
-    """
-    size = len(strength)
-    chance = _chance(duels, strength)
-    slope = theta * chance * (1 - chance)
-    beats = theta * chance + (1 - theta) / 2
-    # Without this floor, certain voters on a decided pair would divide nothing by nothing.
-    spread = np.maximum(beats * (1 - beats), 1e-9)
-    information = _laplacian(duels.one, duels.other, slope**2 / spread, size) + RIDGE * np.eye(size)
-    bread = np.linalg.inv(information)
-    score = np.bincount(duels.item, slope * (duels.wins - beats) / spread)
-    _, vote = np.unique(duels.item, return_index=True)
-    meat = _laplacian(duels.one[vote], duels.other[vote], score[duels.item[vote]] ** 2, size)
-    # Only differences of strengths mean anything, so the error of their common level is taken out.
-    centre = np.eye(size) - 1 / size
-    variances = [np.diag(centre @ covariance @ centre) for covariance in (bread, bread @ meat @ bread)]
-    return np.sqrt(np.maximum(*variances))
+    def uphill(self) -> tuple["_Place", float]:
+        """The next point, never a lower one, and the furthest that a strength moved."""
+        size, people, duels = len(self.strength), len(self.trust), self.duels
+        pull = self._slope * self._surprise
+        gradient = np.bincount(duels.one, pull, size) - np.bincount(duels.other, pull, size) - RIDGE * self.strength
+        turn = np.zeros(people)
+        if self.prior is None:
+            step = np.linalg.solve(self._information, gradient)
+        else:
+            read, guessed = self.prior
+            slope = np.bincount(duels.annotator, self._trust_slope * self._surprise, people)
+            slope += read * (1 - self.trust) - guessed * self.trust
+            alone, shared = self._trust_information
+            step = np.linalg.solve(self._joint_information, gradient - shared @ (slope / alone))
+            turn = (slope - shared.T @ step) / alone
+        share = min(1.0, 2.0 / max(np.abs(step).max(), np.abs(turn).max(), 1e-12))
+        odds = np.log(self.trust / (1 - self.trust)) if self.prior else None
+        for _ in range(MOST_HALVINGS):
+            trust = self.trust if odds is None else np.clip(_sigmoid(odds + share * turn), 1e-6, 1 - 1e-6)
+            there = _Place(duels, self.strength + share * step, trust, self.prior)
+            if there.height >= self.height:
+                return there, float(share * max(np.abs(step).max(), np.abs(turn).max()))
+            share /= 2
+        return self, 0.0
+
+    def errors(self) -> np.ndarray:
+        """(contestants,): standard errors of the centred strengths.
+
+        Votes on one item are alike, so variances grow by as much as a sandwich clustered by item exceeds the variance
+        of independent votes, where it does: a handful of items can make it too small.
+        """
+        duels, size = self.duels, len(self.strength)
+        known = np.linalg.inv(self._information)
+        score = np.bincount(duels.item, self._slope * self._surprise)
+        _, vote = np.unique(duels.item, return_index=True)
+        meat = _laplacian(duels.one[vote], duels.other[vote], score[duels.item[vote]] ** 2, size)
+        # Only differences of strengths mean anything, so the error of their common level is taken out.
+        centre = np.eye(size) - 1 / size
+        joint = np.linalg.inv(self._joint_information)
+        alone, clustered, estimated = (np.diag(centre @ of @ centre) for of in (known, known @ meat @ known, joint))
+        return np.sqrt(estimated * np.maximum(1, clustered / np.maximum(alone, 1e-12)))
+
+    def _laplacian(self, weight: np.ndarray) -> np.ndarray:
+        return _laplacian(self.duels.one, self.duels.other, weight, len(self.strength))
 
 
 def _laplacian(one: np.ndarray, other: np.ndarray, weight: np.ndarray, size: int) -> np.ndarray:

@@ -1,6 +1,5 @@
 """One attempt at a run, from start to end: the child is followed, the row kept alive, and the outcome written."""
 
-import errno
 import logging
 import math
 import threading
@@ -8,6 +7,7 @@ import time
 
 from django.db import DatabaseError, connection, transaction
 
+from annotate.disk import is_disk_full
 from annotate.errors import UserError
 from annotate.models import Run, RunEvent
 from annotate.runs import child, claim, events
@@ -152,8 +152,7 @@ def _succeed(run: Run, follower: _Follower) -> None:
 
 
 def _trouble(error: Exception) -> str:
-    full = getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "disk is full" in str(error)
-    return f"{'The disk is full' if full else 'The run could not be followed'}. {error}"
+    return f"{'The disk is full' if is_disk_full(error) else 'The run could not be followed'}. {error}"
 
 
 def _fail(run: Run, error: str) -> None:

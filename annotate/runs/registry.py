@@ -53,8 +53,7 @@ def add_external(project: Project, kind: str, name: str, source: str, *, user=No
         )
     if not name:
         raise UserError(_("The model needs a name."), field="name")
-    if not HUB_ID.fullmatch(source) or (settings.VAR_DIR / source).is_dir():
-        source = _checked_directory(source)
+    source = checked_source(source)
     try:
         with transaction.atomic():
             model = ModelVersion.objects.create(project=project, kind=kind, name=name, source=source)
@@ -86,8 +85,10 @@ def is_model_directory(directory: Path) -> bool:
     return (directory / "config.json").is_file() and any(directory.glob("*.safetensors"))
 
 
-def _checked_directory(source: str) -> str:
-    """The source as stored: relative to VAR_DIR where the directory lies below it."""
+def checked_source(source: str) -> str:
+    """As stored: a hub id, or a directory, relative to VAR_DIR where it lies below it. Raises UserError."""
+    if HUB_ID.fullmatch(source) and not (settings.VAR_DIR / source).is_dir():
+        return source
     directory = (settings.VAR_DIR / source).resolve()
     if not is_model_directory(directory):
         raise UserError(

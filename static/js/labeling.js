@@ -180,6 +180,7 @@
     const cookiesAreGone = status === 403 && !document.cookie.includes("csrftoken=");
     if (status === 401 || cookiesAreGone) complain(word("signed-out"));
     else if (status === 403) complain(word("forbidden"));
+    else if (status === 507) complain(word("full"));
     else complain(`${word("broken")} (${status})`);
   }
 

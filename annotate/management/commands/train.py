@@ -3,8 +3,10 @@
 import signal
 import threading
 import time
+from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 from django.utils import timezone
 
 from annotate.errors import UserError
@@ -14,6 +16,7 @@ from annotate.runs.directory import run_directory
 from annotate.runs.follow import supervise
 from annotate.runs.launch import create_run
 from annotate.runs.recipes import RECIPES
+from annotate.runs.registry import add_external, checked_source
 from annotate.runs.selectors import run_view
 
 LOOK_EVERY = 0.5
@@ -35,8 +38,9 @@ class Command(BaseCommand):
         parser.add_argument("pairs", nargs="*", metavar="key=value")
         parser.add_argument("--project", required=True, metavar="SLUG")
         parser.add_argument("--dataset", type=int, metavar="ID", help="default: the project's data, frozen now")
-        parser.add_argument("--model", metavar="NAME", help="the model to start from (default: the promoted policy)")
-        parser.add_argument("--reward-model", metavar="NAME", help="default: the promoted one")
+        parser.add_argument("--model", metavar="NAME", help="the model to start from: its name, or a directory or "
+                            "hub id, which then is added to the project (default: the promoted policy)")  # fmt: skip
+        parser.add_argument("--reward-model", metavar="NAME", help="in the same way (default: the promoted one)")
         parser.add_argument("--title", default="")
         parser.add_argument(
             "--wait", action="store_true",
@@ -87,6 +91,7 @@ class Command(BaseCommand):
             supervise(mine, stopping)
 
 
+@transaction.atomic
 def _create(recipe: str, slug: str, options: dict) -> Run:
     project = Project.objects.filter(slug=slug).first()
     if project is None:
@@ -98,8 +103,8 @@ def _create(recipe: str, slug: str, options: dict) -> Run:
             raise UserError(f"The project {slug} has no dataset {options['dataset']}.")
     return create_run(
         project, recipe, user=None, params=_params(options["pairs"]), dataset=dataset,
-        base_model=_model(project, options["model"]), reward_model=_model(project, options["reward_model"]),
-        title=options["title"],
+        base_model=_model(project, ModelVersion.Kind.POLICY, options["model"]),
+        reward_model=_model(project, ModelVersion.Kind.REWARD, options["reward_model"]), title=options["title"],
     )
 
 
@@ -113,13 +118,21 @@ def _params(words: list[str]) -> dict:
     return params
 
 
-def _model(project: Project, name: str | None) -> ModelVersion | None:
-    if name is None:
+def _model(project: Project, kind: str, said: str | None) -> ModelVersion | None:
+    """The project's model of this name; a directory or a hub id is added to it first, once."""
+    if said is None:
         return None
-    model = project.models.filter(name=name).first()
-    if model is None:
-        raise UserError(f"The project {project.slug} has no model {name}.")
-    return model
+    model = project.models.filter(name=said).first()
+    if model is None and "/" not in said:
+        raise UserError(f"The project {project.slug} has no model {said}. A directory or a hub id may stand here too.")
+    return model or _added(project, kind, said)
+
+
+def _added(project: Project, kind: str, said: str) -> ModelVersion:
+    path = Path(said)
+    source = checked_source(str(path.resolve()) if path.is_dir() else said)
+    name = path.parent.name if path.name == "model" else path.name  # the model of a run directory is DIR/model
+    return project.models.filter(source=source).first() or add_external(project, kind, name, source)
 
 
 def _a_worker_is_busy() -> bool:
