@@ -48,6 +48,8 @@ def next_writing(project: Project, user, *, now: datetime | None = None) -> Writ
         if prompt is None:
             return None
         place = _free_place(prompt, now)
+        if place >= _wanted(project, prompt.pk):
+            continue  # its last place was taken between these two looks
         try:
             with transaction.atomic():
                 return Writing.objects.create(
@@ -206,17 +208,19 @@ def _free_place(prompt: Prompt, now: datetime) -> int:
     return next(place for place in range(len(places) + 1) if place not in places)
 
 
+def _wanted(project: Project, prompt_id: int) -> int:
+    """How many demonstrations of this prompt people write: those that were imported are there already."""
+    return project.demonstrations_wanted - Demonstration.objects.filter(prompt=prompt_id, writing=None).count()
+
+
 def _keep(writing: Writing, now: datetime) -> bool:
     """Renews the lease. A place that was lost meanwhile is taken again if there is a free one."""
     lease = _lease_end(writing.project, now)
     mine = Writing.objects.filter(pk=writing.pk, ended_at=None)
     if mine.filter(place__isnull=False).update(lease_until=lease):
         return True
-    wanted = writing.project.demonstrations_wanted - Demonstration.objects.filter(
-        prompt=writing.prompt_id, writing=None
-    ).count()
     place = _free_place(writing.prompt, now)
-    if place >= wanted:
+    if place >= _wanted(writing.project, writing.prompt_id):
         return False
     try:
         with transaction.atomic():

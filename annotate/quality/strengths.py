@@ -9,8 +9,8 @@ from django.utils.translation import gettext_noop
 from annotate.quality.votes import NotDefined
 
 MOST_STEPS = 100
-# The largest move of a strength or of the log-odds of θ that still counts as one.
-TOLERANCE = 1e-4
+# A smaller gain of the log-posterior than this is none: a likelihood ratio of one in a hundred.
+TOLERANCE = 1e-2
 MOST_HALVINGS = 20
 # Precision of the normal prior on strengths: it keeps the strength of one who won every time finite.
 RIDGE = 0.1
@@ -78,9 +78,8 @@ def bradley_terry(duels: Duels, *, prior: tuple[float, float] | None = PRIOR) ->
     trust = np.full(people, 1.0 if prior is None else prior[0] / sum(prior))
     here = _Place(duels, np.zeros(duels.contestants), trust, prior)
     for _ in range(MOST_STEPS):
-        there, moved = here.uphill()
-        here = there
-        if moved <= TOLERANCE:
+        before, here = here, here.uphill()
+        if here.height - before.height <= TOLERANCE:
             break
     return Strengths(here.strength - here.strength.mean(), here.errors(), here.trust)
 
@@ -141,8 +140,8 @@ class _Place:
         alone, shared = self._trust_information
         return self._information - (shared / alone) @ shared.T
 
-    def uphill(self) -> tuple["_Place", float]:
-        """The next point, never a lower one, and the furthest that a strength moved."""
+    def uphill(self) -> "_Place":
+        """The next point by a Newton step with the expected information; this one if every step would lead down."""
         size, people, duels = len(self.strength), len(self.trust), self.duels
         pull = self._slope * self._surprise
         gradient = np.bincount(duels.one, pull, size) - np.bincount(duels.other, pull, size) - RIDGE * self.strength
@@ -156,15 +155,18 @@ class _Place:
             alone, shared = self._trust_information
             step = np.linalg.solve(self._joint_information, gradient - shared @ (slope / alone))
             turn = (slope - shared.T @ step) / alone
-        share = min(1.0, 2.0 / max(np.abs(step).max(), np.abs(turn).max(), 1e-12))
+        # Far from the top a full step can overshoot: nothing moves by more than 2 at once.
+        step *= min(1.0, 2.0 / max(np.abs(step).max(), 1e-12))
+        turn = np.clip(turn, -2.0, 2.0)
         odds = np.log(self.trust / (1 - self.trust)) if self.prior else None
+        share = 1.0
         for _ in range(MOST_HALVINGS):
             trust = self.trust if odds is None else np.clip(_sigmoid(odds + share * turn), 1e-6, 1 - 1e-6)
             there = _Place(duels, self.strength + share * step, trust, self.prior)
             if there.height >= self.height:
-                return there, float(share * max(np.abs(step).max(), np.abs(turn).max()))
+                return there
             share /= 2
-        return self, 0.0
+        return self
 
     def errors(self) -> np.ndarray:
         """(contestants,): standard errors of the centred strengths.
