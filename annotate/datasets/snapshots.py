@@ -142,10 +142,15 @@ def _told_of(voters: str) -> dict:
 
 def _preferences(project: Project, votes: str, ties: bool, voters: str, facts: Facts) -> Iterator[Line]:
     judgments = _judgments_of(project, voters)
+    # As plain lists (`given`), and what only rankings have only where there are any: to hang a queryset on every row
+    # takes longer than to read them all.
+    parts = [Prefetch("judgments", judgments, to_attr="given")]
+    if project.comparisons.filter(kind=Comparison.Kind.RANKING).exists():
+        parts += ["given__assessments", "candidates"]
     judged = (
         Comparison.objects.filter(pk__in=judgments.values("comparison"))
         .select_related("prompt", "first", "second", "adjudication")
-        .prefetch_related(Prefetch("judgments", judgments), "judgments__assessments", "candidates")
+        .prefetch_related(*parts)
         .order_by("prompt__digest", "id")
     )
     columns = Columns(
@@ -155,7 +160,7 @@ def _preferences(project: Project, votes: str, ties: bool, voters: str, facts: F
     )
 
     def lines_of(comparison: Comparison) -> Iterator[Line]:
-        return VOTES[votes](comparison, list(comparison.judgments.all()), facts, columns)
+        return VOTES[votes](comparison, comparison.given, facts, columns)
 
     return _by_prompt(judged, lambda comparison: comparison.prompt, lines_of)
 
