@@ -8,6 +8,8 @@ from difflib import SequenceMatcher
 SAME, ADDED, REMOVED = "same", "added", "removed"
 # Lines kept around a change, so that it can be placed.
 CONTEXT = 1
+# Pairs of words, or of lines, that are all compared.
+MOST_COMPARED = 1_000_000
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 
@@ -36,7 +38,7 @@ def word_diff(old: str, new: str) -> list[Line]:
     """Every line of both texts with what was added and removed; long stretches without a change are left out."""
     lines = []
     before, after = old.splitlines(), new.splitlines()
-    for operation, a, b, c, d in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+    for operation, a, b, c, d in _operations(before, after):
         if operation == "equal":
             lines += [Line((Piece(SAME, line),)) for line in after[c:d]]
         else:
@@ -48,12 +50,21 @@ def words_changed(old: str, new: str) -> list[Piece]:
     """One stretch of text, its words compared."""
     before, after = _WORDS.findall(old), _WORDS.findall(new)
     pieces = []
-    for operation, a, b, c, d in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+    for operation, a, b, c, d in _operations(before, after):
         if operation == "equal":
             pieces.append(Piece(SAME, "".join(after[c:d])))
             continue
         pieces += [Piece(REMOVED, "".join(before[a:b]))] * (a < b) + [Piece(ADDED, "".join(after[c:d]))] * (c < d)
     return _joined_over_spaces(pieces)
+
+
+def _operations(before: list[str], after: list[str]) -> list[tuple[str, int, int, int, int]]:
+    """difflib's opcodes.
+
+    In long texts no match begins at what is on every hundredth place or more often, such as a space: comparing all of
+    those took minutes where guidelines were written anew.
+    """
+    return SequenceMatcher(None, before, after, autojunk=len(before) * len(after) > MOST_COMPARED).get_opcodes()
 
 
 def _joined_over_spaces(pieces: list[Piece]) -> list[Piece]:

@@ -1,5 +1,9 @@
 """The word-level diff: what is added, removed and left alone, and what is left out."""
 
+import time
+
+import pytest
+
 from annotate.web.word_diff import ADDED, REMOVED, SAME, Line, Piece, word_diff, words_changed
 
 
@@ -55,3 +59,14 @@ def test_both_texts_can_be_read_from_the_pieces():
     assert [piece for line in lines for piece in line.pieces if piece.text.strip() == "- one rule"]
     assert "".join(piece.text for piece in lines[0].pieces if piece.kind != REMOVED) == "Be very kind."
     assert "".join(piece.text for piece in lines[0].pieces if piece.kind != ADDED) == "Be kind."
+
+
+@pytest.mark.parametrize("unit", ["word ", "*", "\n", "one two\n\n"])
+def test_long_guidelines_written_anew_are_compared_in_a_moment(unit):
+    old = unit * (60_000 // len(unit))
+    new = old.replace("o", "u") + "\nThe end."
+    started = time.process_time()
+    lines = word_diff(old, new)
+    assert time.process_time() - started < 5
+    kept = "\n".join("".join(piece.text for piece in line.pieces if piece.kind != REMOVED) for line in lines)
+    assert kept.endswith("The end.")
