@@ -1,11 +1,13 @@
 """Fetches replies: a thread a stream, and one that writes what they have to the rows, all in one transaction a beat.
 
-Twenty people with a slow model are forty threads that sleep on sockets, and two small transactions a second.
+Twenty people with a slow model are forty threads that sleep on sockets, and two small transactions a second. Of one
+endpoint so many stream at once and no more, so that one that hardly answers leaves room for all others.
 """
 
 import contextlib
 import logging
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 
 from annotate.chat import replies
@@ -13,7 +15,8 @@ from annotate.chat.client import BROKEN, ReplyError, stream_reply
 
 log = logging.getLogger(__name__)
 
-MOST_STREAMS = 64
+MOST_STREAMS = 256
+MOST_OF_ONE = 64
 
 
 @dataclass(eq=False)
@@ -45,8 +48,8 @@ class _Stream:
 class ReplyPump:
     """Call `beat` a few times a second, from one thread; `stop` hands back what is under way."""
 
-    def __init__(self, worker: str, most: int = MOST_STREAMS):
-        self.worker, self.most = worker, most
+    def __init__(self, worker: str, most: int = MOST_STREAMS, each: int = MOST_OF_ONE):
+        self.worker, self.most, self.each = worker, most, each
         self.streams: list[_Stream] = []
 
     def beat(self) -> bool:
@@ -58,7 +61,9 @@ class ReplyPump:
             replies.finish(stream.job, stream.text, error=said, problem=detail)
             self.streams.remove(stream)
         self._write()
-        for job in replies.claim(self.worker, self.most - len(self.streams)):
+        streaming = Counter(stream.job.endpoint for stream in self.streams)
+        room = {endpoint: self.each - count for endpoint, count in streaming.items()}
+        for job in replies.claim(self.worker, self.most - len(self.streams), room=room, each=self.each):
             stream = _Stream(job)
             self.streams.append(stream)
             threading.Thread(target=stream.run, name=f"reply {job.reply}", daemon=True).start()

@@ -5,6 +5,7 @@ Each change is one conditional UPDATE, so of several workers one has a reply, an
 
 import os
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -34,17 +35,25 @@ class Job:
     messages: list[dict]
 
 
-def claim(worker: str, most: int, now: datetime | None = None) -> list[Job]:
-    """Up to `most` replies that this worker fetches now, the oldest first.
+def claim(
+    worker: str, most: int, now: datetime | None = None, *, room: Mapping[int, int] | None = None, each: int = 64
+) -> list[Job]:
+    """Up to `most` replies that this worker fetches now, the oldest first, and of one endpoint up to `each`.
 
-    A reply of a served model goes to the worker that serves it, which may be the only one to reach its address.
+    `room` is what is left of `each` for endpoints that answer already: what a slow one owes keeps no other waiting. A
+    reply of a served model goes to the worker that serves it, which may be the only one to reach its address.
     """
+    room = dict(room or {})
     now = now or timezone.now()
     _give_up(now)
     answers = Q(endpoint__model=None) | Q(endpoint__served=True, endpoint__server=worker)
-    due = ChatReply.objects.filter(_free(now), answers).exclude(endpoint__base_url="").order_by("queued_at")
+    full = [endpoint for endpoint, left in room.items() if left <= 0]
+    due = ChatReply.objects.filter(_free(now), answers).exclude(endpoint__base_url="").exclude(endpoint__in=full)
+    due = due.order_by("queued_at")
     jobs = []
     for reply in due.select_related("turn__chat", "endpoint")[: max(0, most)]:
+        if room.setdefault(reply.endpoint_id, each) <= 0:
+            continue
         owner = f"{worker}:{uuid.uuid4().hex[:12]}"
         endpoint = reply.endpoint
         won = ChatReply.objects.filter(_free(now), pk=reply.pk).update(
@@ -52,6 +61,7 @@ def claim(worker: str, most: int, now: datetime | None = None) -> list[Job]:
             generator=endpoint.model_name, model=endpoint.model_id,
         )  # fmt: skip
         if won:
+            room[endpoint.pk] -= 1
             jobs.append(Job(reply.pk, owner, endpoint.pk, _target(endpoint, reply.seed), messages_before(reply.turn)))
     return jobs
 
