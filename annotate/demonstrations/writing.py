@@ -8,8 +8,7 @@ import uuid
 from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -43,8 +42,10 @@ def next_writing(project: Project, user, *, now: datetime | None = None) -> Writ
         if _keep(writing, now) or writing.draft:
             return writing
         writing.delete()  # nothing written, and its place belongs to somebody else by now
+    lapsed = Writing.objects.filter(project=project, place__isnull=False, ended_at=None, lease_until__lte=now)
+    lapsed.update(place=None)
     for _attempt in range(ATTEMPTS):
-        prompt = _open_prompts(project, user, now).first()
+        prompt = _open_prompts(project, user).first()
         if prompt is None:
             return None
         place = _free_place(prompt, now)
@@ -100,6 +101,7 @@ def save_draft(
     now = now or timezone.now()
     writing = writing_of(key, user)
     lock_annotator(user, writing.project)
+    draft, own_prompt = draft.replace("\0", ""), own_prompt.replace("\0", "")
     _check_length(draft, "completion")
     _check_length(own_prompt, "prompt")
     if Writing.objects.filter(pk=writing.pk, ended_at=None).update(draft=draft, own_prompt=own_prompt):
@@ -179,26 +181,13 @@ def _require_open(project: Project, user) -> None:
     refuse_paused(project, user)
 
 
-def _open_prompts(project: Project, user, now: datetime) -> QuerySet[Prompt]:
-    """Prompts of the pool that lack an answer which nobody is writing, and that `user` has not met."""
+def _open_prompts(project: Project, user) -> QuerySet[Prompt]:
+    """Prompts of the pool that lack an answer which nobody is writing, and that `user` has not met.
 
-    def counted(rows) -> Coalesce:
-        numbers = rows.filter(prompt=OuterRef("pk")).order_by().values("prompt").annotate(n=Count("pk")).values("n")
-        return Coalesce(Subquery(numbers), 0, output_field=IntegerField())
-
-    imported = Demonstration.objects.filter(writing=None)
-    held = Writing.objects.filter(_taken(now))
-    return (
-        project.prompts.filter(in_pool=True)
-        .exclude(writings__writer=user)
-        .annotate(answers=counted(imported) + counted(held))
-        .filter(answers__lt=project.demonstrations_wanted)
-        .order_by("answers", "id")
-    )
-
-
-def _taken(now: datetime) -> Q:
-    return Q(place__isnull=False) & (Q(ended_at__isnull=False) | Q(lease_until__gt=now))
+    In the order of an index, so that its first is found without looking at what is answered (Prompt.places_taken).
+    """
+    wanting = project.prompts.filter(in_pool=True, places_taken__lt=project.demonstrations_wanted)
+    return wanting.exclude(writings__writer=user).order_by("places_taken", "id")
 
 
 def _free_place(prompt: Prompt, now: datetime) -> int:

@@ -1,4 +1,4 @@
-"""The running totals in ProjectTally, PersonTally and DayTally: triggers keep them, whoever writes the rows they count.
+"""The running totals in the tallies and in Prompt.places_taken: triggers keep them, whoever writes the rows they count.
 
 Triggers, because slots, judgments and skips are written by services, in bulk by imports, and deleted by cascades: a
 total that each of these had to think of would be wrong sooner or later. They are dropped before every `migrate` and
@@ -6,6 +6,7 @@ made anew after it, for SQLite forgets a table's triggers when a migration rebui
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date
 
@@ -13,7 +14,18 @@ from django.db import connections, transaction
 from django.db.models import Case, Count, F, FloatField, QuerySet, Sum, Value, When
 from django.db.models.functions import Coalesce, TruncDate
 
-from annotate.models import DayTally, Judgment, PersonTally, Project, ProjectTally, Skip, Slot
+from annotate.models import (
+    DayTally,
+    Demonstration,
+    Judgment,
+    PersonTally,
+    Project,
+    ProjectTally,
+    Prompt,
+    Skip,
+    Slot,
+    Writing,
+)
 
 COUNTS = ("judged", "skipped", "filled")
 
@@ -152,6 +164,38 @@ _TRIGGERS += [
 ]  # fmt: skip
 
 
+def _prompt_triggers(table: str, column: str, counts: str) -> list[_Trigger]:
+    """Keep Prompt.places_taken: a row of `table` counts while its `column` is as `counts` says."""
+    old, new, added = f"OLD.{column} {counts}", f"NEW.{column} {counts}", f"FROM added WHERE added.{column} {counts}"
+    name = table.replace("annotate", "places")
+    number = f"(SELECT COUNT(*) {added} AND added.prompt_id = annotate_prompt.id)"
+    return [
+        _Trigger(
+            table, "INSERT", f"{name}_added",
+            f"UPDATE annotate_prompt SET places_taken = places_taken + {number} WHERE id IN (SELECT prompt_id {added})",
+            columns=("prompt_id", column),
+        ),
+        _Trigger(
+            table, f"UPDATE OF {column}", f"{name}_taken",
+            "UPDATE annotate_prompt SET places_taken = places_taken + 1 WHERE id = NEW.prompt_id",
+            when=f"{new} AND NOT ({old})",
+        ),
+        _Trigger(
+            table, f"UPDATE OF {column}", f"{name}_given_back",
+            "UPDATE annotate_prompt SET places_taken = places_taken - 1 WHERE id = NEW.prompt_id",
+            when=f"{old} AND NOT ({new})",
+        ),
+        _Trigger(
+            table, "DELETE", f"{name}_deleted",
+            "UPDATE annotate_prompt SET places_taken = places_taken - 1 WHERE id = OLD.prompt_id", when=old,
+        ),
+    ]  # fmt: skip
+
+
+_TRIGGERS += _prompt_triggers("annotate_writing", "place", "IS NOT NULL")
+_TRIGGERS += _prompt_triggers("annotate_demonstration", "writing_id", "IS NULL")
+
+
 def install(using: str) -> None:
     """Makes the triggers, in place of those that are there."""
     remove(using)
@@ -218,7 +262,7 @@ def recount(project: Project) -> list[str]:
         if any(right[name] != (getattr(tally, name) if tally else 0) for name in COUNTS):
             wrong.append(f"{project.slug}: the totals of {tally.user if tally else f'person {user}'} were wrong.")
             PersonTally.objects.update_or_create(project=project, user_id=user, defaults=right)
-    return wrong + _recount_days(project)
+    return wrong + _recount_days(project) + _recount_places(project)
 
 
 # What a judgment took, as DayTally counts it.
@@ -255,6 +299,18 @@ def _recount_days(project: Project) -> list[str]:
             totals = {"judgments": judgments, "seconds": seconds}
             DayTally.objects.update_or_create(project=project, user_id=user, day=day, defaults=totals)
     return [f"{project.slug}: the totals of {day} were wrong." for day in sorted(wrong)]
+
+
+def _recount_places(project: Project) -> list[str]:
+    """Puts Prompt.places_taken right."""
+    places = Counter(Writing.objects.filter(project=project, place__isnull=False).values_list("prompt", flat=True))
+    imported = Demonstration.objects.filter(prompt__project=project, writing=None)
+    places.update(imported.values_list("prompt", flat=True))
+    taken = Prompt.objects.filter(project=project).values_list("pk", "places_taken")
+    wrong = [pk for pk, known in taken.iterator() if known != places[pk]]
+    for pk in wrong:
+        Prompt.objects.filter(pk=pk).update(places_taken=places[pk])
+    return [f"{project.slug}: of {len(wrong)} prompts the demonstrations were counted wrong."] if wrong else []
 
 
 def _by_person(rows, field: str) -> dict[int, int]:

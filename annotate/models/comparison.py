@@ -30,11 +30,18 @@ class Prompt(models.Model):
     in_pool = models.BooleanField(
         default=False, help_text="Uploaded as a prompt: policies train on it and answer it in new rounds."
     )
+    # Demonstrations that are imported, written, or being written; triggers keep it (annotate/labeling/counters.py).
+    places_taken = models.PositiveSmallIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ["id"]
         constraints = [models.UniqueConstraint(fields=["project", "digest"], name="prompt_once_a_project")]
+        indexes = [
+            models.Index(
+                fields=["project", "places_taken", "id"], condition=Q(in_pool=True), name="prompt_to_be_answered"
+            ),
+        ]
 
     def __str__(self):
         return self.messages[-1]["content"][:80] if self.messages else ""

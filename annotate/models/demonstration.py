@@ -48,6 +48,10 @@ class Writing(Attended):
         ]
         indexes = [
             models.Index(fields=["writer", "project"], condition=Q(ended_at__isnull=True), name="writing_under_way"),
+            models.Index(
+                fields=["project", "lease_until"],
+                condition=Q(place__isnull=False, ended_at__isnull=True), name="writing_lapsing",
+            ),
         ]
 
     def __str__(self):

@@ -14,10 +14,18 @@ from annotate.datasets.importing import import_items
 from annotate.datasets.snapshots import create_snapshot, dataset_path
 from annotate.demonstrations.review import accept, return_to_author, revise
 from annotate.demonstrations.selectors import writing_state, written_by
-from annotate.demonstrations.writing import next_writing, own_writing, save_draft, skip_writing, submit_demonstration
+from annotate.demonstrations.writing import (
+    _open_prompts,
+    next_writing,
+    own_writing,
+    save_draft,
+    skip_writing,
+    submit_demonstration,
+)
 from annotate.errors import UserError
 from annotate.labeling.comparisons import add_prompts
-from annotate.models import Demonstration, Writing
+from annotate.labeling.counters import recount
+from annotate.models import Demonstration, Prompt, Writing
 from annotate.projects import set_reviewer, update_project
 from training import records
 
@@ -264,3 +272,36 @@ def test_the_time_of_writing_is_what_the_pages_counted_within_our_own_clock(proj
     late = timezone.now() + timedelta(hours=1)
     save_draft(ada, writing.key, "Late.", active_seconds="4000", now=late)
     assert Writing.objects.get(demonstration=made).active_seconds == 130
+
+
+def test_the_places_that_are_taken_are_counted_whoever_writes_the_rows(project, ada, ben, admin, pool):
+    """Held, skipped, lapsed and taken over, submitted too late, imported, deleted: the count is what the rows say."""
+    update_project(project, admin, own_prompts=True)
+    prompts = pool(4, wanted=2, own_prompts=True)
+    now = timezone.now()
+    later = now + timedelta(seconds=project.lease_seconds + 1)
+    lapsing = next_writing(project, ada, now=now)
+    for user in (ben, admin):
+        next_writing(project, user, now=later)
+    submit_demonstration(ada, lapsing.key, "Late.", now=later)
+    skip_writing(ada, next_writing(project, ada, now=later).key)
+    own = own_writing(project, ada)
+    submit_demonstration(ada, own.key, "Mine.", prompt="My own?")
+    import_items(project, [records.Demonstration(prompts[3].messages, text) for text in ("One.", "Two.")])
+    assert recount(project) == []
+    assert Prompt.objects.get(pk=prompts[3].pk).places_taken == 2
+    Demonstration.objects.filter(writing=None).first().delete()
+    Writing.objects.filter(writer=ben).delete()
+    assert recount(project) == []
+    Prompt.objects.filter(pk=prompts[3].pk).update(places_taken=7)
+    assert recount(project) == ["kind: of 1 prompts the demonstrations were counted wrong."]
+    assert Prompt.objects.get(pk=prompts[3].pk).places_taken == 1
+
+
+def test_the_next_prompt_is_found_without_looking_at_what_is_written(project, ada, pool):
+    pool(3, wanted=2)
+    if connection.vendor != "sqlite":
+        pytest.skip("the plan is SQLite's")
+    plan = _open_prompts(project, ada)[:1].explain()
+    assert "USING INDEX prompt_to_be_answered (project_id=? AND places_taken<?)" in plan, plan
+    assert "TEMP B-TREE" not in plan and "SCAN" not in plan, plan
