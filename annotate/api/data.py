@@ -1,4 +1,4 @@
-"""Uploads, comparisons with the number of judgments they want, and datasets to take away."""
+"""Uploads, comparisons with the number of judgments they want, identity leaks, and datasets to take away."""
 
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
@@ -14,6 +14,7 @@ from annotate.datasets.exporting import export
 from annotate.datasets.snapshots import create_snapshot
 from annotate.datasets.uploads import import_upload
 from annotate.labeling.comparisons import set_judgments_wanted
+from annotate.labeling.holding import check_stored, leaks_of, review_leak, set_hold
 from annotate.labeling.listing import listed
 
 RESEARCHER, ADMIN = access.Role.RESEARCHER, access.Role.ADMIN
@@ -55,6 +56,39 @@ class Comparison(ProjectView):
         comparison = get_object_or_404(self.project.comparisons, pk=pk)
         set_judgments_wanted(comparison, user=request.user, **self.read(serializers.WantedRequest))
         return self.get(request, slug, pk)
+
+
+class Leaks(ProjectView):
+    roles = {"GET": ADMIN, "POST": ADMIN, "PATCH": ADMIN}
+
+    @extend_schema(responses=serializers.LeakSerializer(many=True))
+    def get(self, request, slug):
+        """Responses that tell who wrote them and that nobody has decided about."""
+        return self.paged(leaks_of(self.project), serializers.LeakSerializer)
+
+    @extend_schema(
+        operation_id="projects_leaks_hold", request=serializers.HoldRequest, responses=serializers.HoldRequest
+    )
+    def patch(self, request, slug):
+        """Whether comparisons with such responses wait for a decision."""
+        hold = self.read(serializers.HoldRequest)["hold"]
+        set_hold(self.project, hold, user=request.user)
+        return Response({"hold": hold})
+
+    @extend_schema(request=None, responses=serializers.FoundSerializer)
+    def post(self, request, slug):
+        """Looks through responses that were stored before texts were checked."""
+        return Response({"found": check_stored(self.project, user=request.user)})
+
+
+class Leak(ProjectView):
+    roles = {"PATCH": ADMIN}
+
+    @extend_schema(request=serializers.LeakDecision, responses=serializers.LeakSerializer)
+    def patch(self, request, slug, pk):
+        """The response is served as it is, or left out of every comparison from now on."""
+        state = self.read(serializers.LeakDecision)["state"]
+        return Response(serializers.LeakSerializer(review_leak(self.project, pk, state, user=request.user)).data)
 
 
 class Datasets(ProjectView):

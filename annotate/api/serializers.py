@@ -13,6 +13,7 @@ from annotate.models import (
     Membership,
     ModelVersion,
     Project,
+    Response,
     Round,
     Run,
     Skip,
@@ -224,6 +225,28 @@ class ComparisonSerializer(serializers.ModelSerializer):
 
 class WantedRequest(serializers.Serializer):
     wanted = serializers.IntegerField(help_text="Judgments by different people, 0 to 50.")
+
+
+class LeakSerializer(serializers.ModelSerializer):
+    """For admins."""
+
+    state = serializers.CharField(source="leak_state")
+
+    class Meta:
+        model = Response
+        fields = ("id", "text", "generator", "leaks", "state")
+
+
+class LeakDecision(serializers.Serializer):
+    state = serializers.ChoiceField(choices=[Response.LeakState.SERVED, Response.LeakState.LEFT_OUT])
+
+
+class HoldRequest(serializers.Serializer):
+    hold = serializers.BooleanField()
+
+
+class FoundSerializer(serializers.Serializer):
+    found = serializers.IntegerField(help_text="Responses in which something was found.")
 
 
 class ImportRequest(serializers.Serializer):

@@ -46,6 +46,8 @@ _project = [
     path("chat-endpoints/<int:pk>/", chat.Endpoint.as_view()),
     path("comparisons/", data.Comparisons.as_view()),
     path("comparisons/<int:pk>/", data.Comparison.as_view()),
+    path("leaks/", data.Leaks.as_view()),
+    path("leaks/<int:pk>/", data.Leak.as_view()),
     path("imports/", data.Imports.as_view()),
     path("datasets/", data.Datasets.as_view()),
     path("datasets/<int:pk>/", data.Dataset.as_view()),

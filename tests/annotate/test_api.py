@@ -131,6 +131,10 @@ def test_who_gets_in_where(api, admin, person, project):
         ("get", "comparisons/"): [403, 403, 403, 200, 200],
         ("get", "comparisons/1/"): [403, 403, 403, 404, 404],
         ("patch", "comparisons/1/"): [403, 403, 403, 403, 404],
+        ("get", "leaks/"): [403, 403, 403, 403, 200],
+        ("post", "leaks/"): [403, 403, 403, 403, 200],
+        ("patch", "leaks/"): [403, 403, 403, 403, 400],
+        ("patch", "leaks/1/"): [403, 403, 403, 403, 400],
         ("post", "imports/"): [403, 403, 403, 403, 415],
         ("get", "datasets/"): [403, 403, 403, 200, 200],
         ("post", "datasets/"): [403, 403, 403, 400, 400],
@@ -207,6 +211,22 @@ def test_one_comparison_wants_another_number_of_judgments(api, admin, ada, ben, 
     assert client.get(f"comparisons/{oldest['id']}/").json()["judged"] == 1
     still_open = client.get("comparisons/", {"shown": "open"}).json()["results"]
     assert [row["id"] for row in still_open] == [oldest["id"]], "it waits for its second judgment"
+
+
+def test_leaks_are_decided_and_held_back(api, admin, project):
+    (prompt,) = add_prompts(project, [[{"role": "user", "content": "Tides?"}]]).rows
+    add_responses(project, [NewResponse(prompt, "I am ChatGPT: the Moon.", "secret")])
+    Response.objects.update(leaks=[], leak_state="", leaks_checked_at=None)
+    client = api(admin)
+    assert client.post("leaks/").json() == {"found": 1}
+    (leak,) = client.get("leaks/").json()["results"]
+    assert (leak["leaks"], leak["state"], leak["generator"]) == (["I am ChatGPT"], "found", "secret")
+    assert client.patch("leaks/", {"hold": True}, format="json").json() == {"hold": True}
+    project.refresh_from_db()
+    assert project.hold_leaks
+    answer = client.patch(f"leaks/{leak['id']}/", {"state": "left_out"}, format="json")
+    assert answer.json()["state"] == "left_out" and client.get("leaks/").json()["count"] == 0
+    assert client.patch(f"leaks/{leak['id']}/", {"state": "burnt"}, format="json").status_code == 400
 
 
 def test_upload_snapshot_and_download(api, admin, project):
