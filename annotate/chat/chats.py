@@ -49,7 +49,7 @@ def chat_of(key: str | uuid.UUID, user) -> Chat:
 def save_draft(user, key: str | uuid.UUID, text: str) -> None:
     """Keeps the turn that is being written."""
     chat = chat_of(key, user)
-    Chat.objects.filter(pk=chat.pk).update(draft=text[:LONGEST_TURN])
+    Chat.objects.filter(pk=chat.pk).update(draft=text.replace("\0", "")[:LONGEST_TURN])
 
 
 def set_ended(user, key: str | uuid.UUID, ended: bool, *, now: datetime | None = None) -> Chat:

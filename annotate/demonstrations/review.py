@@ -90,7 +90,7 @@ def _require_review(demonstration: Demonstration, user) -> None:
 
 
 def _comment(comment: str) -> str:
-    comment = comment.replace("\r\n", "\n").strip()
+    comment = comment.replace("\r\n", "\n").replace("\0", "").strip()
     if len(comment) > LONGEST_COMMENT:
         raise UserError(_("A comment has at most 5,000 characters."), field="comment")
     return comment

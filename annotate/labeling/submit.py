@@ -12,7 +12,7 @@ from annotate.labeling import order
 from annotate.labeling.attention import at_submit, shown_since
 from annotate.labeling.locks import lock_annotator
 from annotate.labeling.queue import give_back, reservation_of
-from annotate.labeling.verdict import LONGEST_NOTE, read_text, read_verdict
+from annotate.labeling.verdict import LONGEST_NOTE, Verdict, read_text, read_verdict
 from annotate.models import Assessment, GuidelineVersion, Judgment, Reservation, Skip, Slot
 from annotate.prepared import Prepared, given_id, given_time
 from annotate.quality import gold
@@ -48,7 +48,8 @@ def submit_judgment(
 
     `said` is what `read_verdict` takes besides the rating: ranks, criteria, scores, flags, confidence, note, edit.
     `active_seconds` and `open_seconds` are the page's: how long it was worked with, and on the screen.
-    The same key twice gives the same row, and so does a second reservation of the same pair. After the lease the
+    The same key twice gives the same row, and so does a second reservation of the same pair; where that says something
+    else (another tab), what was said first stands, and the row's `said_otherwise` tells. After the lease the
     judgment uses up the slot if it is still free, else another free slot of the comparison, and without one it is kept
     as an extra (`slot` is None). A pair skipped before counts as judged now.
     Raises UserError for an unknown key or value, PermissionDenied for a person who may not label here any more.
@@ -62,6 +63,7 @@ def submit_judgment(
     comparison = reservation.comparison
     about = {"comparison": comparison.pk, "user": user.pk}
     if earlier := _judgment.first(**about):
+        earlier.said_otherwise = Verdict.of(earlier) != verdict
         return earlier
     if skip := _skip.first(**about):
         skip.delete()

@@ -180,7 +180,7 @@ def _one_of(value, allowed, field: str, message: str) -> int | None:
 
 def read_text(value: str, longest: int, field: str, name: str) -> str:
     """`value` without the space around it. Raises UserError that names the field where it is too long."""
-    text = value.replace("\r\n", "\n").strip()
+    text = value.replace("\r\n", "\n").replace("\0", "").strip()
     if len(text) > longest:
         counts = {"name": name, "longest": longest, "length": len(text)}
         message = _("%(name)s has at most %(longest)d characters; this one has %(length)d.") % counts

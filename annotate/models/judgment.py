@@ -121,6 +121,8 @@ class Judgment(models.Model):
     changed_at = models.DateTimeField(null=True, help_text="When this version was given, after the first.")
     # Of a judgment that was exported elsewhere and imported here (datasets/moving.py): what has no row in this project.
     origin = models.JSONField(null=True)
+    # Set on the row that `submit_judgment` returns where it stood already and says something else than what was sent.
+    said_otherwise = False
 
     class Meta:
         ordering = ["id"]

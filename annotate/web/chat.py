@@ -15,11 +15,10 @@ from django.views.decorators.http import require_POST
 from annotate.chat import chats
 from annotate.chat.selectors import TurnView, chats_of, turns_of
 from annotate.errors import UserError
-from annotate.labeling.verdict import Verdict
 from annotate.models import Chat, ChatTurn, Project
 from annotate.web.common import ANNOTATOR, page, project_view
 from annotate.web.rendering import RENDERER_VERSION
-from annotate.web.sheet import read_sheet, sheet_of
+from annotate.web.sheet import filled_in, read_sheet, sheet_of
 
 LIST_LENGTH = 100
 
@@ -114,8 +113,7 @@ def retry(request: HttpRequest, project: Project, turn: uuid.UUID) -> HttpRespon
 def _show(request: HttpRequest, project: Project, chat: Chat, *, error=None) -> HttpResponse:
     turns = turns_of(chat)
     newest = turns[-1] if turns and turns[-1].turn.chosen_id is None else None
-    rating, note = request.POST.get("rating", ""), request.POST.get("note", "")
-    given = Verdict(rating=int(rating) if rating.isdecimal() else None, note=note)
+    given = filled_in(request.POST, count=2)
     return page(
         request, "chat/show.html", project, 422 if error else 200, chat=chat, error=error,
         turns=turns[:-1] if newest else turns, view=newest, turn_key=uuid.uuid4(),

@@ -23,13 +23,14 @@ from annotate.labeling.queue import renew as renew_reservation
 from annotate.labeling.queue import reserve_next
 from annotate.labeling.standing import OPEN, standing_of
 from annotate.labeling.submit import skip_comparison, submit_judgment
+from annotate.labeling.verdict import Verdict
 from annotate.models import Judgment, Project, Reservation, Skip
 from annotate.projects import current_guidelines
 from annotate.web.common import ANNOTATOR, page, project_view
 from annotate.web.conversation import conversation
 from annotate.web.held_up import held_up_context
 from annotate.web.rendering import RENDERER_VERSION
-from annotate.web.sheet import read_sheet, sheet_of
+from annotate.web.sheet import filled_in, read_sheet, sheet_of
 
 # An open page says at least this often that it is read, and for how long so far.
 RENEW_SECONDS = 60
@@ -105,7 +106,8 @@ def _judge(request: HttpRequest) -> Judgment:
 def answer(request: HttpRequest, project: Project, store, done: str, again: str | None = None) -> HttpResponse:
     """Runs `store`; then the next comparison in the same response, or without JavaScript a redirect to it.
 
-    What cannot be stored leaves the page as it is; without JavaScript it is the page `again`, the next one if None.
+    What cannot be stored leaves the page as it is; without JavaScript it is the page `again`, or if None the same pair
+    with what was said about it.
     """
     here = reverse("label", args=[project.slug])
     try:
@@ -113,23 +115,30 @@ def answer(request: HttpRequest, project: Project, store, done: str, again: str 
     except UserError as error:
         if not request.htmx:
             messages.error(request, str(error))
-            return redirect(again or here)
+            return redirect(again) if again else _show_next(request, project, status=422)
         response = render(request, "label/refused.html", {"error": error, "project": project}, status=422)
         response["HX-Retarget"] = "#form-error"
         response["HX-Reswap"] = "innerHTML"
         return response
+    stands = getattr(stored, "said_otherwise", False)
     if request.htmx:
         undo = stored.pk if isinstance(stored, Judgment) else None
-        if shown := _shown_already(request, project, done, undo):
+        if shown := _shown_already(request, project, done, undo, stands):
             return shown
-        response = _show_next(request, project, done, undo=undo)
+        response = _show_next(request, project, done, undo=undo, stands=stands)
         response["HX-Replace-Url"] = here
         return response
-    messages.success(request, done)
+    if stands:
+        messages.warning(request, _("You had judged that pair already, and said something else: that stands."))
+    else:
+        messages.success(request, done)
     return redirect(here)
 
 
-def _show_next(request: HttpRequest, project: Project, done: str = "", undo: int | None = None) -> HttpResponse:
+def _show_next(
+    request: HttpRequest, project: Project, done: str = "", undo: int | None = None, stands: bool = False,
+    status: int = 200,
+) -> HttpResponse:  # fmt: skip
     held_up = held_up_context(project, request.user, request.membership)
     reservation = None if held_up["standing"].is_held_up else reserve_next(project, request.user)
     state = queue_state(project, request.user)
@@ -141,17 +150,20 @@ def _show_next(request: HttpRequest, project: Project, done: str = "", undo: int
         "with_others": with_others,
         "guideline": guideline,
         "undo": undo if project.edit_last else None,
+        "stands": stands,
         **held_up,
     }
     if reservation:
-        context |= _pair(project, reservation)
+        refused = status != 200 and request.POST.get("key") == str(reservation.key)
+        given = filled_in(request.POST, len(reservation.shown)) if refused else None
+        context |= _pair(project, reservation, given)
     if not request.htmx:
         last = own_judgments(project, request.user).values("pk", "created_at", "guideline_id").first()
         if last and project.edit_last and timezone.now() - last["created_at"] < UNDO_FOR:
             context["undo"] = last["pk"]
         acknowledged = guideline and held_up["acknowledged"] == guideline.pk
         news = _guideline_news(last, guideline) if reservation and not acknowledged else {}
-        return page(request, "label/page.html", project, **context, **news)
+        return page(request, "label/page.html", project, status, **context, **news)
     context |= {
         "project": project,
         "oob": True,
@@ -162,7 +174,9 @@ def _show_next(request: HttpRequest, project: Project, done: str = "", undo: int
     return render(request, "label/task.html", context)
 
 
-def _shown_already(request: HttpRequest, project: Project, done: str, undo: int | None) -> HttpResponse | None:
+def _shown_already(
+    request: HttpRequest, project: Project, done: str, undo: int | None, stands: bool
+) -> HttpResponse | None:
     """The page shows the pair `ahead` since this was sent: only what stands around it is drawn. None if it shows none,
     or one that this person may not go on with: then the answer is what they get instead.
     """
@@ -184,6 +198,7 @@ def _shown_already(request: HttpRequest, project: Project, done: str, undo: int 
         "guideline": guideline,
         "oob": True,
         "undo": undo if project.edit_last else None,
+        "stands": stands,
         "announcement": f"{done} {_announce(True, state, 0)}",
         "guidelines_new": _changed_meanwhile(request, guideline),
         "guidelines_changed": True,
@@ -191,12 +206,12 @@ def _shown_already(request: HttpRequest, project: Project, done: str, undo: int 
     return render(request, "label/around.html", context)
 
 
-def _pair(project: Project, reservation: Reservation) -> dict:
-    """What label/task.html needs to draw a pair and its form."""
+def _pair(project: Project, reservation: Reservation, given: Verdict | None = None) -> dict:
+    """What label/task.html needs to draw a pair and its form, filled in with what is `given`."""
     return {
         "reservation": reservation,
         "page_key": reservation.key,
-        "sheet": sheet_of(project, reservation.shown),
+        "sheet": sheet_of(project, reservation.shown, given),
         "conversation": conversation(reservation.comparison.prompt.messages),
         "reasons": Skip.Reason.choices,
         "renew_seconds": max(5, min(RENEW_SECONDS, project.lease_seconds // 3)),

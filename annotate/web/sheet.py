@@ -112,6 +112,26 @@ def read_sheet(sent: QueryDict) -> dict:
     }
 
 
+def filled_in(sent: QueryDict, count: int) -> Verdict:
+    """What the form said about `count` responses, to be shown again; what means nothing is left out."""
+    said = read_sheet(sent)
+    return Verdict(
+        ranks=tuple(map(_number, said["ranks"][:count])) if count > 2 else (),
+        overall=tuple(map(_number, said["overall"][:count])),
+        flags=tuple(_number(flags) or 0 for flags in said["flags"][:count]),
+        note=said["note"],
+        edited=said["edited"],
+        **{name: _number(said[name]) for name in ("rating", "confidence", *(name for name, _label in CRITERIA))},
+    )
+
+
+def _number(text) -> int | None:
+    try:
+        return int(text)
+    except (TypeError, ValueError):
+        return None
+
+
 def _response_sheet(project: Project, place: int, response: Response, given: Verdict) -> ResponseSheet:
     overall = given.overall[place] if given.overall else None
     flags = given.flags[place] if given.flags else 0

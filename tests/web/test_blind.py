@@ -175,15 +175,13 @@ def test_what_the_endpoints_answer_to_a_whole_session_tells_nothing(full, annota
         answers.append(getattr(client, method)(f"{base}{path}", json.dumps(body or {}), content_type=json_body))
         return answers[-1].json() if answers[-1].content else None
 
-    for _number in range(6):
+    for _number in range(3):
         pair = send("next/")["pair"]
         ahead = send("next/", {"exclude": [pair["key"]]})["pair"]
         verdict = {"ranks": [1, 2, 3, 4]} if pair["kind"] == "ranking" else {"rating": 1}
         made = send("judgments/", {"key": pair["key"], **verdict})
         send(f"judgments/{made['id']}/", verdict | {"note": "Changed."}, "put")
-        if ahead is None:
-            break
-    send("skips/", {"key": ahead["key"] if ahead else pair["key"], "reason": "other"})
+    send("skips/", {"key": ahead["key"], "reason": "other"})
     writing = send("writings/next/")["writing"]
     send(f"writings/{writing['key']}/draft/", {"completion": "So far."}, "put")
     send("demonstrations/", {"key": writing["key"], "completion": "All."})

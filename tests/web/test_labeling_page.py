@@ -315,3 +315,40 @@ def test_the_number_of_queries_does_not_grow(browser, pairs, django_assert_num_q
         get(client)
     with django_assert_num_queries(QUERIES_OF_A_SUBMIT):
         judge(client, key)
+
+
+@pytest.mark.parametrize("htmx", [True, False])
+def test_another_verdict_from_a_second_tab_says_that_the_first_one_stands(browser, pairs, htmx):
+    pairs(3)
+    client = browser("annotator")
+    key = key_of(get(client))
+    judge(client, key, 1, note="no\0thing")
+    assert "that stands" not in judge(client, key, 1, note="nothing").content.decode(), "the same again"
+    answer = judge(client, key, 4, htmx=htmx, note="nothing")
+    html = answer.content.decode() if htmx else get(client)
+    assert "said something else: that stands." in html
+    judgment = Judgment.objects.get()
+    assert (judgment.rating, judgment.note) == (1, "nothing")
+    if htmx:
+        assert f'href="{URL.replace("label/", "label/edit/")}{judgment.pk}/">Change it' in html
+        ahead = key_of(client.post(f"{URL}ahead/", {"key": key_of(html)}).content.decode())
+        around = judge(client, key, 4, ahead=ahead).content.decode()
+        assert '<div id="form-error" hx-swap-oob="innerHTML">' in around and "that stands" in around
+
+
+def test_without_javascript_a_refused_form_comes_back_as_it_was_filled_in(browser, pairs, project):
+    staff = User.objects.get(username="root")
+    update_project(project, staff, ask_edited=True, ask_flags=True, ask_overall=True, ask_confidence=True)
+    pairs(2)
+    client = browser("annotator")
+    key = key_of(get(client))
+    said = {"rating": 2, "helpful": "-1", "confidence": 3, "overall-1": "6", "flags-0": "4", "edited": "My <b> text"}
+    answer = client.post(URL, {"key": key, "note": "x" * 5001, **said})
+    html = answer.content.decode()
+    assert answer.status_code == 422 and key_of(html) == key
+    assert "A note has at most 5000 characters" in html and "x" * 5001 in html
+    assert "My &lt;b&gt; text" in html
+    for name, value in said.items():
+        assert name == "edited" or re.search(rf'name="{name}" value="{value}"[^>]*checked', html), name
+    assert not Judgment.objects.exists()
+    assert client.post(URL, {"key": key, "rating": "worse", "overall-0": "x", "flags-0": "y"}).status_code == 422
