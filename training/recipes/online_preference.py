@@ -5,28 +5,25 @@ DPO on fixed pairs learns about responses that the policy no longer gives; here 
 """
 
 import copy
-import functools
 import math
 
 import torch
 
-from training import checkpoints, runtime
-from training.answering import Answer, Answerer, read_prompts
+from training import runtime
+from training.answering import Answer, read_prompts
 from training.encoding import encode_examples
 from training.errors import TrainingError
 from training.events import EventLog
 from training.labels import Label
 from training.logprobs import supports_shared_prefix
-from training.loop import Trainer, total_steps
+from training.loop import Trainer
 from training.models import load_policy, prepare_training, trained_model, without_updates
 from training.recipes import Outcome
 from training.recipes.configs import OnlinePreferenceConfig
 from training.recipes.preference import PreferenceObjective
 from training.records import Preference, Prompt
 from training.reference import reference_logprobs
-from training.rewards.load import load_rewards
-from training.rollouts import PromptStream
-from training.showcase import Showcase
+from training.rounds import Rounds
 
 
 def run(config: OnlinePreferenceConfig, log: EventLog) -> Outcome:
@@ -35,50 +32,20 @@ def run(config: OnlinePreferenceConfig, log: EventLog) -> Outcome:
     policy = prepare_training(load_policy(config.model, device=machine.device), config)
     # With low-rank updates the reference is the policy without them, and no second model is held.
     reference = policy if config.lora_rank else copy.deepcopy(policy).requires_grad_(False)
-    answerer = Answerer(config.model, machine, log, max_tokens=config.max_tokens, temperature=config.temperature)
-    rewards = load_rewards(config, machine, log, tokenizer=answerer.tokenizer)
-    showcase = Showcase(
-        policy,
-        answerer.tokenizer,
-        prompts,
-        count=config.sample_prompts,
-        max_new_tokens=config.max_tokens,
-        score=rewards,
-    )
-    per_round = config.prompts_per_round or len(prompts)
-    # On the progress bar a round is the prompts that it samples, then the optimizer steps that it takes.
-    round_steps = per_round + total_steps(per_round, config)
-    total = config.rounds * round_steps
-    rounds_done, metrics = checkpoints.resume_rounds(policy, config)
-    log.start("online_dpo", device=str(machine.device), total=total, resumed_from=rounds_done * round_steps or None)
-    stream = PromptStream(len(prompts), config.seed, rounds_done * per_round)
-
-    for number in range(rounds_done, config.rounds):
-        first_step = number * round_steps
-        asked = [prompts[i] for i in stream.take(per_round)]
-        answers = answerer.answers(
-            policy, asked, config.samples, seed=f"{config.seed}/{number}", first_step=first_step, total=total
-        )
-        log.progress(first_step + per_round, total, "scoring")
-        texts = [[answer.text for answer in group] for group in answers]
-        scores = machine.by_main(functools.partial(rewards.groups, asked, texts))
+    rounds = Rounds("online_dpo", policy, prompts, config, machine, log)
+    for number in rounds:
+        asked, answers, scores = rounds.answered(policy, number)
         pairs = best_and_worst(asked, answers, scores.total)
         sampled = {**scores.described(), "pairs": len(pairs), "length": _mean_length(answers)}
-        log.metrics(first_step + per_round, total, **sampled)
+        rounds.report(number, sampled)
         if not pairs:
             raise TrainingError(
                 f"no prompt got two different whole answers of unequal reward in round {number + 1}: "
                 "raise samples, temperature or max_tokens"
             )
-        learned = _learn(
-            policy, reference, answerer.tokenizer, pairs, config, machine, log,
-            first_step=first_step + per_round, run_total=total,
-        )  # fmt: skip
-        metrics = sampled | learned
-        showcase.show(policy, log)
-        if machine.is_main and number + 1 < config.rounds:
-            checkpoints.save_round(policy, number + 1, metrics, config, log)
-    return Outcome(metrics, trained_model(policy), answerer.tokenizer)
+        learned = _learn(policy, reference, rounds.tokenizer, pairs, config, machine, log, **rounds.place(number))
+        rounds.end(policy, number, sampled | learned)
+    return Outcome(rounds.metrics, trained_model(policy), rounds.tokenizer)
 
 
 def best_and_worst(prompts: list[Prompt], answers: list[list[Answer]], scores: torch.Tensor) -> list[Preference]:

@@ -4,26 +4,22 @@ The simplest use of a reward model (Bai et al. 2022; Touvron et al. 2023, Llama 
 only supervised learning on filtered answers, round after round.
 """
 
-import functools
 import math
 
 import torch
 
-from training import checkpoints, runtime
-from training.answering import Answer, Answerer, read_prompts
+from training import runtime
+from training.answering import Answer, read_prompts
 from training.encoding import encode_examples
 from training.errors import TrainingError
 from training.events import EventLog
-from training.loop import total_steps
 from training.models import load_policy
 from training.recipes import Outcome
 from training.recipes.sampling_configs import RejectionConfig
 from training.recipes.sft import fine_tune
 from training.records import Demonstration, Prompt, read_records
-from training.rewards.load import load_rewards
-from training.rollouts import PromptStream
+from training.rounds import Rounds
 from training.selection import best_overall, best_per_prompt
-from training.showcase import Showcase
 from training.splits import group_of, split_groups
 
 
@@ -31,34 +27,15 @@ def run(config: RejectionConfig, log: EventLog) -> Outcome:
     machine = runtime.start(config, log)
     prompts = read_prompts(config.prompts)
     policy = load_policy(config.model, device=machine.device)
-    answerer = Answerer(config.model, machine, log, max_tokens=config.max_tokens, temperature=config.temperature)
-    rewards = load_rewards(config, machine, log, tokenizer=answerer.tokenizer)
-    showcase = Showcase(
-        policy, answerer.tokenizer, prompts,
-        count=config.sample_prompts, max_new_tokens=config.max_tokens, score=rewards,
-    )  # fmt: skip
-    per_round = config.prompts_per_round or len(prompts)
-    # On the progress bar a round is the prompts that it samples, then the optimizer steps that it takes.
-    round_steps = per_round + total_steps(config.keep_count or per_round, config)
-    total = config.rounds * round_steps
-    rounds_done, metrics = checkpoints.resume_rounds(policy, config)
-    log.start("rejection", device=str(machine.device), total=total, resumed_from=rounds_done * round_steps or None)
-    stream = PromptStream(len(prompts), config.seed, rounds_done * per_round)
-    for number in range(rounds_done, config.rounds):
-        first_step = number * round_steps
-        asked = [prompts[i] for i in stream.take(per_round)]
-        answers = answerer.answers(
-            policy, asked, config.samples, seed=f"{config.seed}/{number}", first_step=first_step, total=total
-        )
-        log.progress(first_step + per_round, total, "scoring")
-        texts = [[answer.text for answer in group] for group in answers]
-        scores = machine.by_main(functools.partial(rewards.groups, asked, texts))
+    rounds = Rounds("rejection", policy, prompts, config, machine, log, rows=config.keep_count)
+    for number in rounds:
+        asked, answers, scores = rounds.answered(policy, number)
         kept, selection = select(asked, answers, scores.total, config)
         selection = scores.described() | selection
-        log.metrics(first_step + per_round, total, **selection)
+        rounds.report(number, selection)
         train, heldout = (
             encode_examples(
-                answerer.tokenizer,
+                rounds.tokenizer,
                 [(i, row.messages, (row.completion,)) for i, row in enumerate(rows)],
                 max_length=config.max_length,
                 log=log,
@@ -67,14 +44,10 @@ def run(config: RejectionConfig, log: EventLog) -> Outcome:
             for rows, name in zip(_hold_out(kept, config), ("kept answers", "held-out answers"), strict=True)
         )
         policy, learned = fine_tune(
-            policy, answerer.tokenizer, train, config, machine, log,
-            heldout=heldout, first_step=first_step + per_round, run_total=total,
-        )  # fmt: skip
-        metrics = selection | learned
-        showcase.show(policy, log)
-        if machine.is_main and number + 1 < config.rounds:
-            checkpoints.save_round(policy, number + 1, metrics, config, log)
-    return Outcome(metrics, policy, answerer.tokenizer)
+            policy, rounds.tokenizer, train, config, machine, log, heldout=heldout, **rounds.place(number)
+        )
+        rounds.end(policy, number, selection | learned)
+    return Outcome(rounds.metrics, policy, rounds.tokenizer)
 
 
 def select(
