@@ -7,6 +7,7 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.text import slugify
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
 from annotate import access
@@ -20,7 +21,7 @@ _newest_guidelines = Prepared(
     lambda: GuidelineVersion.objects.filter(project=given_id("project")).order_by("-number")[:1]
 )
 
-DEFAULT_GUIDELINES = Path(__file__).parent / "labeling" / "guidelines.md"
+DEFAULT_GUIDELINES = Path(__file__).parent / "labeling" / "guidelines.md"  # guidelines.de.md is the German one
 SETTINGS = (
     "name", "description", "judgments_wanted", "lease_seconds", "archived",
     "must_acknowledge_guidelines", "qualification_pass", "qualification_questions",
@@ -33,8 +34,9 @@ SETTINGS = (
 
 
 def default_guidelines() -> str:
-    """The text that a new project starts with: helpful, truthful, harmless."""
-    return DEFAULT_GUIDELINES.read_text(encoding="utf-8")
+    """The text that a new project starts with: helpful, truthful, harmless. In the language of whoever makes it."""
+    translated = DEFAULT_GUIDELINES.with_suffix(f".{get_language()}.md")
+    return (translated if translated.exists() else DEFAULT_GUIDELINES).read_text(encoding="utf-8")
 
 
 @transaction.atomic

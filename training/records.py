@@ -21,19 +21,25 @@ CRITERIA = ("helpful", "truthful", "harmless")
 VERDICTS = ("chosen", "rejected", "tie")
 # How many people a comparison can ask for.
 MOST_WANTED = 50
+# What a RecordError expects, where it is said in several places.
+ONE_OF = "one of %(words)s"
+WHOLE_NUMBER = "a whole number from 0 to %(most)s"
 
 
 class RecordError(ValueError):
-    """A file or one of its lines is not what it should be. `line` counts from 1 (rows of Parquet and .json too)."""
+    """A file or one of its lines is not what it should be. `line` counts from 1 (rows of Parquet and .json too).
 
-    def __init__(self, file: str | os.PathLike, line: int | None, field: str | None, expected: str):
-        self.file, self.line, self.field, self.expected = str(file), line, field, expected
+    `expected` says what should be there, `values` what stands at its %(name)s: the site translates it.
+    """
+
+    def __init__(self, file: str | os.PathLike, line: int | None, field: str | None, expected: str, **values):
+        self.file, self.line, self.field, self.expected, self.values = str(file), line, field, expected, values
         place = Path(file).name
         if line is not None:
             place += f", line {line}"
         if field is not None:
             place += f', field "{field}"'
-        super().__init__(f"{place}: expected {expected}")
+        super().__init__(f"{place}: expected {expected % values if values else expected}")
 
 
 REFERENCE_FIELDS = ("answer", "tests", "schema")
@@ -216,7 +222,7 @@ def _parse_json(text: str, path, line: int | None):
         # The decoder counts lines within its text, which here is one line of the file.
         one_line = line is not None and isinstance(error, json.JSONDecodeError)
         reason = f"{error.msg} at character {error.pos + 1}" if one_line else error
-        raise RecordError(path, line, None, f"valid JSON ({reason})") from error
+        raise RecordError(path, line, None, "valid JSON (%(problem)s)", problem=reason) from error
 
 
 def _object(row, path, line: int) -> dict:
@@ -231,8 +237,8 @@ class _Row:
     def __init__(self, row: dict, file, line: int):
         self.row, self.file, self.line = row, file, line
 
-    def error(self, field: str | None, expected: str) -> RecordError:
-        return RecordError(self.file, self.line, field, expected)
+    def error(self, field: str | None, expected: str, **values) -> RecordError:
+        return RecordError(self.file, self.line, field, expected, **values)
 
     def required(self, field: str):
         if (value := self.row.get(field)) is None:
@@ -253,7 +259,7 @@ class _Row:
         for number, message in enumerate(value):
             place = f"{field}[{number}]"
             if not isinstance(message, dict) or message.get("role") not in ROLES:
-                raise self.error(f"{place}.role", "one of " + ", ".join(ROLES))
+                raise self.error(f"{place}.role", ONE_OF, words=", ".join(ROLES))
             messages.append({"role": message["role"], "content": self.text(message.get("content"), f"{place}.content")})
         return messages
 
@@ -275,14 +281,16 @@ class _Row:
             return messages[0]["content"]
         return self.text(value, field)
 
-    def number(self, field: str, expected: str, low: float = -math.inf, high: float = math.inf) -> float | None:
+    def number(
+        self, field: str, expected: str, low: float = -math.inf, high: float = math.inf, **values
+    ) -> float | None:
         value = self.row.get(field)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.error(field, expected)
+            raise self.error(field, expected, **values)
         if not math.isfinite(value) or not low <= value <= high:
-            raise self.error(field, expected)
+            raise self.error(field, expected, **values)
         return float(value)
 
 
@@ -327,9 +335,9 @@ def _comparison(row: _Row) -> Comparison:
                 model = row.text(model, f"{place}.model")
             value, place = value.get("text"), f"{place}.text"
         responses.append(CandidateResponse(row.response(value, place), model))
-    wanted = row.number("wanted", f"a whole number from 0 to {MOST_WANTED}", 0, MOST_WANTED)
+    wanted = row.number("wanted", WHOLE_NUMBER, 0, MOST_WANTED, most=MOST_WANTED)
     if wanted is not None and wanted != int(wanted):
-        raise row.error("wanted", f"a whole number from 0 to {MOST_WANTED}")
+        raise row.error("wanted", WHOLE_NUMBER, most=MOST_WANTED)
     uncertainty = row.number("uncertainty", "a number from 0 to 1", 0, 1)
     return Comparison(messages, responses, None if wanted is None else int(wanted), uncertainty)
 
@@ -343,7 +351,7 @@ def _preference(row: _Row) -> Preference:
         rejected = row.response(row.required("rejected"), "rejected")
     strength = row.row.get("strength")
     if strength is not None and strength not in STRENGTHS:
-        raise row.error("strength", "one of " + ", ".join(STRENGTHS))
+        raise row.error("strength", ONE_OF, words=", ".join(STRENGTHS))
     group = row.row.get("group")
     if group is not None and not isinstance(group, str | int):
         raise row.error("group", "a text or a whole number")
@@ -390,9 +398,9 @@ def _criteria(row: _Row) -> dict[str, str] | None:
     given = {name: verdict for name, verdict in value.items() if verdict is not None}
     for name, verdict in given.items():
         if name not in CRITERIA:
-            raise row.error(f"criteria.{name}", "a criterion out of " + ", ".join(CRITERIA))
+            raise row.error(f"criteria.{name}", "a criterion out of %(words)s", words=", ".join(CRITERIA))
         if verdict not in VERDICTS:
-            raise row.error(f"criteria.{name}", "one of " + ", ".join(VERDICTS))
+            raise row.error(f"criteria.{name}", ONE_OF, words=", ".join(VERDICTS))
     return given or None
 
 

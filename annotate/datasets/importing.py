@@ -19,6 +19,7 @@ from annotate.datasets import moving
 from annotate.datasets.importers import hh, native, ukp
 from annotate.datasets.importers.items import Skipped, Vote, VotedPair
 from annotate.datasets.importers.judgments import JudgedComparison
+from annotate.datasets.record_words import told
 from annotate.errors import UserError
 from annotate.labeling.comparisons import (
     NewPair,
@@ -105,8 +106,7 @@ def import_file(
     try:
         report = import_items(project, reader.read(path, kind, voter), rankings=rankings)
     except records.RecordError as error:
-        named = records.RecordError(filename, error.line, error.field, error.expected)
-        raise UserError(f"{named}.", field="file") from error
+        raise UserError(told(error, filename), field="file") from error
     if not report.rows:
         raise UserError(_("%(filename)s holds no rows.") % {"filename": filename}, field="file")
     return report

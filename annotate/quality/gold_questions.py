@@ -9,6 +9,7 @@ from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, When
 from django.utils.translation import gettext as _
 
 from annotate import access
+from annotate.datasets.record_words import told
 from annotate.datasets.uploads import as_path
 from annotate.errors import UserError
 from annotate.labeling.comparisons import (
@@ -116,8 +117,7 @@ def make_of_file(project: Project, uploaded: UploadedFile, purpose: str, *, user
                 for line, row in records.iter_rows(path)
             ]
     except records.RecordError as error:
-        named = records.RecordError(uploaded.name, error.line, error.field, error.expected)
-        raise UserError(f"{named}.", field="file") from error
+        raise UserError(told(error, uploaded.name), field="file") from error
     for preference, _explanation, line in rows:
         if preference.chosen == preference.rejected:
             where = {"file": uploaded.name, "line": line}

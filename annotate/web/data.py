@@ -6,6 +6,7 @@ from pathlib import Path
 from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from annotate.datasets.uploads import import_upload
@@ -110,7 +111,7 @@ def _report(report) -> list[tuple[str, int]]:
     counts = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
     new = [(REPORTED[name], count) for name, count in counts.items() if name in REPORTED and count]
     why = report.skipped_because.items()
-    return new + [(_("Left out: %(reason)s") % {"reason": reason}, count) for reason, count in why]
+    return new + [(_("Left out: %(reason)s") % {"reason": gettext(reason)}, count) for reason, count in why]
 
 
 def _links(project: Project, kind: str) -> list[dict]:

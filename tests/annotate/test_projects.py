@@ -1,7 +1,10 @@
 """Setting up a project: who may, versions of guidelines, people and their roles."""
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import PermissionDenied
+from django.utils import translation
+from django.utils.translation import gettext
 
 from annotate import access
 from annotate.errors import UserError
@@ -38,6 +41,18 @@ def test_the_default_guidelines_make_the_points_of_instructgpt():
         "which of the two would you rather receive from a customer assistant", "truly close",
     ):  # fmt: skip
         assert point in text, point
+
+
+@pytest.mark.parametrize("language", [code for code, _name in settings.LANGUAGES if code != "en"])
+def test_the_default_guidelines_speak_the_language_of_whoever_makes_the_project(admin, language):
+    """All of it: as many headings, points and rows of the table as in English; the ratings as the page calls them."""
+    english = default_guidelines()
+    with translation.override(language):
+        text = current_guidelines(create_project(admin, name="Eins")).text
+        ratings = [gettext(words) for words in ("A is better", "A is slightly better", "B is slightly better")]
+    shape = [[line[:2] for line in page.splitlines() if line[:1] in "#-|123"] for page in (english, text)]
+    assert shape[0] == shape[1]
+    assert all(f"**{rating}**" in text for rating in ratings)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from annotate.datasets.importers.items import Skipped, Vote, VotedPair
 from annotate.models.judgment import Rating
-from training.records import RecordError, iter_rows
+from training.records import ONE_OF, RecordError, iter_rows
 
 KINDS = ("comparisons", "preferences")
 
@@ -45,7 +45,7 @@ def _vote(vote: dict, number: int, path, line: int) -> Vote:
     place = f"votes[{number}]"
     choice = vote.get("choice")
     if choice not in _RATINGS:
-        raise RecordError(path, line, f"{place}.choice", "one of " + ", ".join(_RATINGS))
+        raise RecordError(path, line, f"{place}.choice", ONE_OF, words=", ".join(_RATINGS))
     return Vote(
         annotator=f"ukp:{_text(vote, 'worker', path, line, f'{place}.worker')}",
         rating=_RATINGS[choice],
