@@ -6,6 +6,7 @@ from functools import cached_property
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.text import Truncator
 from django.utils.translation import gettext_lazy as _
 
 from annotate.models.judgment import MOST_RESPONSES
@@ -44,7 +45,7 @@ class Prompt(models.Model):
         ]
 
     def __str__(self):
-        return self.messages[-1]["content"][:80] if self.messages else ""
+        return Truncator(self.messages[-1]["content"]).chars(120) if self.messages else ""
 
 
 class Response(models.Model):

@@ -105,6 +105,11 @@ def rounds_of(project: Project) -> QuerySet[Round]:
     return project.rounds.select_related("policy", "run", "created_by")
 
 
+def name_in_words(run: Run) -> str:
+    """Its title, or its number, for people; what it does stands beside it."""
+    return run.title or _("Run %(number)s") % {"number": run.pk}
+
+
 def state_in_words(run: Run) -> str:
     """The state as a short phrase for people."""
     if run.state == State.QUEUED:

@@ -34,6 +34,11 @@ def markdown_document(text: str):
 
 
 @register.filter
+def name_in_words(run) -> str:
+    return selectors.name_in_words(run)
+
+
+@register.filter
 def state_in_words(run) -> str:
     return selectors.state_in_words(run)
 
@@ -47,6 +52,12 @@ def recipe_title(name: str) -> str:
 def translated(text: str) -> str:
     """A text that was kept in English, marked with gettext_noop where it was written."""
     return gettext(text) if text else ""
+
+
+@register.filter
+def fields_with_errors(form) -> list:
+    """What is named on top of a form that was refused: the field itself may be far below."""
+    return [field for field in form.visible_fields() if field.errors]
 
 
 register.filter(numbers.duration)

@@ -13,6 +13,7 @@ from annotate.quality import adjudication
 from annotate.quality.waiting import waiting_splits
 from annotate.web.common import RESEARCHER, page, project_view
 from annotate.web.conversation import conversation
+from annotate.web.sheet import CLOSENESS
 
 PAIRS_A_PAGE = 25
 RECENT = 10
@@ -59,7 +60,8 @@ def show(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
         request, "adjudication/show.html", project,
         comparison=comparison, conversation=conversation(comparison.prompt.messages), left=pair[0], right=pair[1],
         begun=begun if may_see_votes else None, votes=_votes(comparison, pair[0]) if may_see_votes else [],
-        ratings=Rating.choices, reason=sent.get("reason", ""), rating=sent.get("rating", ""),
+        ratings=[(rating.value, rating.label) for rating in CLOSENESS],
+        reason=sent.get("reason", ""), rating=sent.get("rating", ""),
     )  # fmt: skip
 
 

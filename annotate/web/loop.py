@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from annotate.labeling.progress import judgments_by_people, project_totals
 from annotate.models import Judgment, ModelVersion, Project
 from annotate.models.judgment import DECIDED, by_people
+from annotate.runs import selectors
 from annotate.web.numbers import figure, localized
 
 # Below this a reward model learns little more than the length of a response.
@@ -123,7 +124,7 @@ def _next(project, judgments, open_slots, prompts, newest_round, running, link) 
         station = {"reward": "reward", "generate": "round"}.get(running.recipe, "policy")
         return station, link(_("Watch the run"), "run", running.pk), (
             _("%(run)s is under way.") if running.state == "running" else _("%(run)s waits for a worker.")
-        ) % {"run": running}
+        ) % {"run": selectors.name_in_words(running)}
     usable = _usable(project, ENOUGH_JUDGMENTS)
     if usable < ENOUGH_JUDGMENTS and open_slots:
         why = _("%(count)s judgments are still asked for.") % {"count": figure(open_slots)}

@@ -47,7 +47,7 @@ class RunForm(forms.Form):
                 project.datasets.filter(kind__in=recipe.data).order_by("-id"),
                 required=False,
                 label=_("Data"),
-                empty_label=_("The project’s %(data)s as of now") % {"data": Dataset.Kind(recipe.data[0]).label},
+                empty_label=_("%(data)s of the project, as of now") % {"data": Dataset.Kind(recipe.data[0]).label},
                 help_text=_("Whatever you choose is frozen, so that the model’s data can be cited and used again."),
             )
         self.fields["base_model"] = ModelChoice(
@@ -84,7 +84,7 @@ class RunForm(forms.Form):
             max_length=120,
             required=False,
             label=_("Title"),
-            help_text=_("To find it again. Without one it is named after its recipe."),
+            help_text=_("To find it again. Without one it goes by its number."),
         )
         self._advanced = [key for key in self.settings if key not in text.main]
 
@@ -126,4 +126,5 @@ def _field(setting: FormField, label: str) -> forms.Field:
 
 
 def _readable(choice) -> str:
-    return gettext(str(choice).replace("_", " "))
+    words = gettext(str(choice).replace("_", " "))
+    return words[:1].upper() + words[1:]

@@ -34,8 +34,17 @@ RUNS_A_PAGE = 25
 def index(request: HttpRequest, project: Project) -> HttpResponse:
     runs = Paginator(selectors.runs_of(project), RUNS_A_PAGE).get_page(request.GET.get("page"))
     may_start = ADMIN in request.roles
-    recipes = [{"name": name, "offer": offer} for name, offer in RECIPES.items() if not offer.own_page]
-    return page(request, "runs/index.html", project, runs=runs, recipes=recipes, may_start=may_start)
+    return page(request, "runs/index.html", project, runs=runs, groups=_groups(), may_start=may_start)
+
+
+def _groups() -> list[tuple[str, list[dict]]]:
+    """The recipes that can be started here, by what they learn from."""
+    offers = [{"name": name, "offer": offer} for name, offer in RECIPES.items() if not offer.own_page]
+    return [
+        (_("From what people said"), [row for row in offers if not row["offer"].scored and not row["offer"].asks]),
+        (_("From a reward"), [row for row in offers if row["offer"].scored]),
+        (_("From a model’s opinion"), [row for row in offers if row["offer"].asks]),
+    ]
 
 
 @project_view(ADMIN)
@@ -180,7 +189,7 @@ def _run_context(request: HttpRequest, project: Project, run: Run) -> dict:
         "model_made": model_made,
         "verdicts": _verdicts(run),
         "headline": headline(view.metrics),
-        "actions": _actions(view),
+        "actions": _actions(view, from_checkpoint=landmarks["checkpoint"][1] > 0),
         "may_act": ADMIN in request.roles,
         "next_step": _next_step(project, run, view) if ADMIN in request.roles else None,
         "marks": marks,
@@ -202,11 +211,12 @@ def _landmarks(run: Run) -> dict[str, tuple[int, int]]:
     return {"samples": (0, 0), "checkpoint": (0, 0)} | {kind: (number, step) for kind, number, step in found}
 
 
-def _actions(view: selectors.RunView) -> list[dict]:
+def _actions(view: selectors.RunView, *, from_checkpoint: bool) -> list[dict]:
+    """What may be done with the run, one of it marked: going on where there is something to go on from."""
     offers = [
         ("cancel", _("Cancel"), view.may_cancel, False),
-        ("resume", _("Resume"), view.may_resume, True),
-        ("retry", _("Retry from the start"), view.may_retry, False),
+        ("resume", _("Resume"), view.may_resume, from_checkpoint),
+        ("retry", _("Retry from the start"), view.may_retry, view.state == Run.State.FAILED and not from_checkpoint),
     ]
     return [{"name": name, "title": title, "primary": primary} for name, title, may, primary in offers if may]
 

@@ -14,6 +14,7 @@ from annotate.models.judgment import FLAG_LABELS, MOST_RESPONSES, Confidence, Ra
 
 LETTERS = "ABCDEFGHI"
 CRITERIA = [("helpful", _("Helpful")), ("truthful", _("Truthful")), ("harmless", _("Harmless"))]
+# In the order in which they stand side by side.
 CLOSENESS = {
     Rating.A_BETTER: _("clearly"),
     Rating.A_SLIGHTLY_BETTER: _("truly close"),
@@ -150,12 +151,12 @@ def _response_sheet(project: Project, place: int, response: Response, given: Ver
 
 def _ratings(project: Project, given: Verdict) -> list[Choice]:
     """From “A is better” to “B is better”, a tie in the middle and “both are bad” at the end."""
-    scale = [Rating.A_BETTER, Rating.A_SLIGHTLY_BETTER, Rating.B_SLIGHTLY_BETTER, Rating.B_BETTER]
-    if project.allow_equal:
-        scale.insert(2, Rating.EQUAL)
-    if project.allow_both_bad:
-        scale.append(Rating.BOTH_BAD)
-    return [Choice(rating.value, rating.label, given.rating == rating, CLOSENESS[rating]) for rating in scale]
+    left_out = {Rating.EQUAL: not project.allow_equal, Rating.BOTH_BAD: not project.allow_both_bad}
+    return [
+        Choice(rating.value, rating.label, given.rating == rating, hint)
+        for rating, hint in CLOSENESS.items()
+        if not left_out.get(rating)
+    ]
 
 
 def _sum(values: list[str]) -> int | str:

@@ -11,7 +11,10 @@ class ShareField(forms.FloatField):
         super().__init__(**{"required": False, "min_value": 1, "max_value": 100, **options})
 
     def prepare_value(self, value):
-        return round(100 * value, 2) if isinstance(value, float) else value
+        if not isinstance(value, float):
+            return value
+        percent = round(100 * value, 2)
+        return int(percent) if percent.is_integer() else percent
 
     def clean(self, value):
         percent = super().clean(value)

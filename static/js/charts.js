@@ -11,7 +11,7 @@
 
   const colour = (name) => getComputedStyle(holder.querySelector(`.chart-colours .${name}`)).color;
 
-  const withThousands = new Intl.NumberFormat("en", { maximumSignificantDigits: 4 });
+  const withThousands = new Intl.NumberFormat(document.documentElement.lang, { maximumSignificantDigits: 4 });
   function readable(value) {
     if (value == null) return "–";
     if (value !== 0 && Math.abs(value) < 1e-3) return value.toExponential(1);
@@ -31,6 +31,11 @@
     return [steps, ...names.map((name) => steps.map((step) => points.get(name).get(step) ?? null))];
   }
 
+  /** The legend tells the newest values while no pointer asks for others. */
+  function showNewest(plot) {
+    if (plot.cursor.idx == null) plot.setLegend({ idx: plot.data[0].length - 1 }, false);
+  }
+
   function options(figure, names) {
     const axis = { stroke: colour("axis"), grid: { stroke: colour("grid"), width: 1 }, ticks: { stroke: colour("grid") } };
     const labels = JSON.parse(figure.dataset.labels);
@@ -39,15 +44,16 @@
       height: HEIGHT,
       scales: { x: { time: false } },
       cursor: { y: false, sync: { key: "run" }, points: { size: 7 } },
+      hooks: { setCursor: [showNewest] },
       axes: [
-        { ...axis, label: "step", labelSize: 20, size: 36, font: "12px system-ui", labelFont: "12px system-ui" },
+        { ...axis, label: holder.dataset.step, labelSize: 20, size: 36, font: "12px system-ui", labelFont: "12px system-ui" },
         {
           ...axis, label: figure.dataset.unit, labelSize: 20, size: 60, font: "12px system-ui", labelFont: "12px system-ui",
           values: (_plot, ticks) => ticks.map(readable),
         },
       ],
       series: [
-        { label: "step" },
+        { label: holder.dataset.step },
         ...names.map((name, index) => ({
           label: labels[name],
           stroke: colour(`series-${index + 1}`),
@@ -69,10 +75,12 @@
     const existing = plots.get(figure);
     if (existing && !afresh && existing.series.length === names.length + 1) {
       existing.setData(table(names));
+      showNewest(existing);
       return;
     }
     existing?.destroy();
     plots.set(figure, new uPlot(options(figure, names), table(names), place));
+    showNewest(plots.get(figure));
   }
 
   /** Shows every figure that has numbers before the first is drawn: how wide each is depends on its neighbours. */

@@ -1,5 +1,6 @@
 """The site in German and Chinese: nothing of ours is left in English on any page, and the choice is theirs."""
 
+import ast
 import re
 from datetime import date
 from html import unescape
@@ -13,6 +14,7 @@ from django.utils import translation
 from django.utils.formats import date_format
 from django.utils.translation import gettext
 
+from annotate.datasets import record_words
 from annotate.models import Project, User
 from annotate.projects import set_guidelines
 from annotate.runs.recipes import RECIPES, form_fields
@@ -20,8 +22,10 @@ from annotate.web import setting_words
 from annotate.web.numbers import duration, figure
 from tests.web.test_accessibility import OUTSIDE, full  # noqa: F401
 from tests.web.test_permissions import PAGES, address, rows  # noqa: F401
+from training.records import ONE_OF, RecordError, parse_record
 
-LOCALE = Path(__file__).parent.parent.parent / "locale"
+ROOT = Path(__file__).parent.parent.parent
+LOCALE = ROOT / "locale"
 CATALOGUES = {"de": "de", "zh-hans": "zh_Hans"}
 # The same word in the other language, a name, or what somebody wrote.
 SAME = {
@@ -32,8 +36,8 @@ SAME = {
     "PPO", "GRPO", "Dr. GRPO", "DAPO", "CGPO", "RLOO", "REINFORCE", "A2C", "DPO", "0.0 h", "starter", "reward-1",
     "secret-policy-one", "secret-policy-two",
 }  # fmt: skip
-# Names of rows: "sft run 2", ": Question 0".
-NAMED = re.compile(r"[a-z]+ run \d+( · Kind answers · Prefloop)?|(: )?(Question|Row) \d+")
+# Names of rows: ": Question 0".
+NAMED = re.compile(r"(: )?(Question|Row) \d+")
 SHOWN_ATTRIBUTES = {"aria-label", "title", "placeholder", "alt", "data-said", "data-too-long", "data-label"}
 
 
@@ -120,6 +124,46 @@ def test_the_settings_of_the_trainer_are_known_to_the_catalogues():
         shown |= {field.label, field.help[:1].upper() + field.help[1:]}
         shown |= {str(choice).replace("_", " ") for choice in field.choices}
     assert shown == setting_words.SHOWN
+
+
+def sentences(path: Path) -> set[str]:
+    """What the module's RecordErrors expect, whether written where they are raised or under a name."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    named = {
+        target.id: node.value.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+        for target in node.targets
+    } | {"ONE_OF": ONE_OF}
+    places = {"RecordError": 3, "error": 1, "number": 1}
+    found = set()
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        place = places.get(getattr(call.func, "id", getattr(call.func, "attr", "")))
+        if place is not None and len(call.args) > place:
+            given = call.args[place]
+            found.add(given.value if isinstance(given, ast.Constant) else named.get(given.id))
+    return found - {None}  # an argument handed on
+
+
+def test_what_a_file_may_be_refused_for_is_known_to_the_catalogues():
+    importers = ROOT / "annotate" / "datasets" / "importers"
+    modules = [ROOT / "training" / "records.py", *importers.glob("*.py")]
+    assert set().union(*map(sentences, modules)) == record_words.EXPECTED
+    skipped = re.compile(r"Skipped\(line, \"([^\"]+)\"|skipped_because\[\"([^\"]+)\"")
+    read = [*importers.glob("*.py"), importers.parent / "importing.py"]
+    reasons = [one or other for path in read for one, other in skipped.findall(path.read_text(encoding="utf-8"))]
+    assert set(reasons) == record_words.SKIPPED
+
+
+def test_a_refused_file_is_explained_in_the_readers_language(tmp_path):
+    path = tmp_path / "x"
+    with pytest.raises(RecordError) as wrong:
+        parse_record({"prompt": "Why?", "chosen": "a", "rejected": "b", "strength": "?"}, "preferences", path, 3)
+    with translation.override("de"):
+        assert record_words.told(wrong.value, "dir/paare.jsonl") == (
+            "paare.jsonl, Zeile 3, Feld „strength“: Erwartet wird eines von better, slightly_better, tie."
+        )
+    assert str(wrong.value) == 'x, line 3, field "strength": expected one of better, slightly_better, tie'
 
 
 def test_numbers_and_days_are_written_as_the_reader_writes_them():
