@@ -17,7 +17,14 @@ from pathlib import Path
 
 
 class ConfigError(ValueError):
-    """A setting or the data is wrong: one sentence that names it. Ends a run with exit code 2."""
+    """A setting or the data is wrong: one sentence that names it. Ends a run with exit code 2.
+
+    `values` stand at the sentence's %(name)s, where the site translates it; "setting" among them is what to change.
+    """
+
+    def __init__(self, sentence: str, **values):
+        self.sentence, self.values = sentence, values
+        super().__init__(sentence % values if values else sentence)
 
 
 @dataclass(frozen=True)
@@ -226,12 +233,15 @@ def _checked(field: dataclasses.Field, kind, value):
         raise ConfigError(f"{field.name}={value} must be {_TYPE_WORDS[kind]}{' or none' if optional else ''}")
     choices = field.metadata.get("choices", ())
     if choices and converted not in choices:
-        raise ConfigError(f"{field.name}={value} must be one of {', '.join(map(str, choices))}")
+        given = {"setting": field.name, "value": value, "words": ", ".join(map(str, choices))}
+        raise ConfigError("%(setting)s=%(value)s must be one of %(words)s", **given)
     if kind in (int, float):
         low, high = field.metadata.get("low", -math.inf), field.metadata.get("high", math.inf)
         if not low <= converted <= high:
-            limits = f"at least {low}" if high == math.inf else f"from {low} to {high}"
-            raise ConfigError(f"{field.name}={value} must be {limits}")
+            given = {"setting": field.name, "value": value, "low": low}
+            if high == math.inf:
+                raise ConfigError("%(setting)s=%(value)s must be at least %(low)s", **given)
+            raise ConfigError("%(setting)s=%(value)s must be from %(low)s to %(high)s", high=high, **given)
     return converted
 
 

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from annotate.errors import UserError
@@ -215,7 +216,11 @@ def checked_params(name: str, params: dict) -> dict:
         _check_share(given["heldout"])
     for key, words in recipe.words.items():
         if given[key] not in words:
-            raise UserError(f"{key}={given[key]} must be one of {', '.join(words)}.", field=key)
+            raise UserError(
+                _("%(setting)s=%(value)s must be one of %(words)s")
+                % {"setting": key, "value": given[key], "words": ", ".join(words)},
+                field=key,
+            )
     sources = {key: own_sources(key, given[key]) for key in FIELDS if given.get(key)}
     placeholders = {key: key for key, setting in settings.items() if setting["required"]}
     if recipe.scored:
@@ -224,7 +229,11 @@ def checked_params(name: str, params: dict) -> dict:
         config = resolve(name, None, given | placeholders | {key: for_trainer(own) for key, own in sources.items()})
     except ConfigError as error:
         named = re.match(r"(\w+)=", str(error)) or re.search(r"has no setting (\w+)", str(error))
-        raise UserError(str(error), field=named and named.group(1)) from None
+        said = gettext(error.sentence)
+        raise UserError(
+            said % error.values if error.values else said,
+            field=error.values.get("setting") or (named and named.group(1)),
+        ) from None
     return {key: getattr(config, key) for key in given} | sources
 
 

@@ -66,3 +66,15 @@ SHOWN = {
     gettext_noop("Different responses wanted for each prompt"),
     gettext_noop("Of sampling; 0 takes the likeliest token each time"),
 }
+
+# What it says of a setting that it refuses, where the site's forms can bring it to.
+REFUSED = {
+    gettext_noop("%(setting)s=%(value)s must be one of %(words)s"),
+    gettext_noop("%(setting)s=%(value)s must be at least %(low)s"),
+    gettext_noop("%(setting)s=%(value)s must be from %(low)s to %(high)s"),
+    gettext_noop("baseline=%(baseline)s needs samples of at least 2"),
+    gettext_noop("%(setting)s=%(value)s must be less than max_tokens=%(most)s"),
+    gettext_noop("baseline=constrained needs judges=… (sources that must all pass a completion)"),
+    gettext_noop("judges are for baseline=constrained (cgpo): elsewhere name them as rewards"),
+    gettext_noop("no reward is named: give reward_model=… or rewards=…"),
+}

@@ -15,9 +15,10 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext
 
 from annotate.datasets import record_words
+from annotate.errors import UserError
 from annotate.models import Project, User
 from annotate.projects import set_guidelines
-from annotate.runs.recipes import RECIPES, form_fields
+from annotate.runs.recipes import RECIPES, checked_params, form_fields
 from annotate.web import setting_words
 from annotate.web.numbers import duration, figure
 from tests.web.test_accessibility import OUTSIDE, full  # noqa: F401
@@ -124,6 +125,23 @@ def test_the_settings_of_the_trainer_are_known_to_the_catalogues():
         shown |= {field.label, field.help[:1].upper() + field.help[1:]}
         shown |= {str(choice).replace("_", " ") for choice in field.choices}
     assert shown == setting_words.SHOWN
+
+
+@pytest.mark.parametrize(
+    ("recipe", "params", "field", "german"),
+    [
+        ("reward", {"learning_rate": -1}, "learning_rate", "learning_rate=-1 muss mindestens 0 sein"),
+        ("rejection", {"keep": "all"}, "keep", "keep=all muss eines von per_prompt, overall sein"),
+        ("judge", {"rubric": "kind"}, "rubric", "rubric=kind muss eines von helpful, truthful, harmless sein"),
+        ("judge", {"clear": 3}, "clear", "clear=3 muss von 0.5 bis 1 reichen"),
+        ("grpo", {"samples": 1}, "samples", "baseline=group_std braucht mindestens 2 Antworten je Anfrage (samples)"),
+        ("dapo", {"max_tokens": 8}, "overlong_cache", "overlong_cache=16 muss kleiner sein als max_tokens=8"),
+    ],
+)
+def test_a_refused_setting_is_explained_in_the_readers_language(recipe, params, field, german):
+    with translation.override("de"), pytest.raises(UserError) as refused:
+        checked_params(recipe, params)
+    assert (refused.value.field, refused.value.message) == (field, german)
 
 
 def sentences(path: Path) -> set[str]:

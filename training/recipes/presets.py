@@ -106,7 +106,8 @@ class PolicyGradientConfig(RewardSettings):
     def check(self) -> None:
         super().check()
         if self.baseline in ("leave_one_out", "group", "group_std") and self.samples < 2:
-            raise ConfigError(f"baseline={self.baseline} needs samples of at least 2")
+            given = {"baseline": self.baseline, "setting": "samples"}
+            raise ConfigError("baseline=%(baseline)s needs samples of at least 2", **given)
         if self.baseline == "constrained" and not self.judges:
             raise ConfigError("baseline=constrained needs judges=… (sources that must all pass a completion)")
         if self.baseline != "constrained" and self.judges:
@@ -123,7 +124,8 @@ class PolicyGradientConfig(RewardSettings):
         if self.kl_in == "loss" and self.kl_estimator == "k1" and self.beta > 0:
             raise ConfigError("kl_in=loss with kl_estimator=k1 has a gradient of zero on average: use k2 or k3")
         if self.overlong_cache >= self.max_tokens:
-            raise ConfigError(f"overlong_cache={self.overlong_cache} must be less than max_tokens={self.max_tokens}")
+            given = {"setting": "overlong_cache", "value": self.overlong_cache, "most": self.max_tokens}
+            raise ConfigError("%(setting)s=%(value)s must be less than max_tokens=%(most)s", **given)
         if self.lora_rank and self.generator == "vllm":
             raise ConfigError("generator=vllm takes whole weights over: use generator=transformers with lora_rank")
         if self.lora_rank and self.value_model:
