@@ -187,6 +187,7 @@ class Endpoints(ProjectView):
 
     @extend_schema(responses=EndpointSerializer(many=True))
     def get(self, request, slug):
+        """Who answers in chats."""
         return self.paged(self.project.chat_endpoints.all(), EndpointSerializer)
 
     @extend_schema(request=NewEndpoint, responses={201: EndpointSerializer})

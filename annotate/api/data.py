@@ -96,6 +96,7 @@ class Datasets(ProjectView):
 
     @extend_schema(responses=serializers.DatasetSerializer(many=True))
     def get(self, request, slug):
+        """The snapshots, newest first."""
         return self.paged(self.project.datasets.order_by("-id"), serializers.DatasetSerializer)
 
     @extend_schema(request=serializers.NewDataset, responses={201: serializers.DatasetSerializer})
@@ -111,6 +112,7 @@ class Dataset(ProjectView):
 
     @extend_schema(responses=serializers.DatasetSerializer)
     def get(self, request, slug, pk):
+        """One snapshot: what it holds, and its fingerprint."""
         return Response(serializers.DatasetSerializer(get_object_or_404(self.project.datasets, pk=pk)).data)
 
 

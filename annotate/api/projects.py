@@ -30,10 +30,12 @@ class Project(ProjectView):
 
     @extend_schema(responses=serializers.ProjectSerializer)
     def get(self, request, slug):
+        """The project with its settings."""
         return Response(serializers.ProjectSerializer(self.project).data)
 
     @extend_schema(request=serializers.ProjectSettings, responses=serializers.ProjectSerializer)
     def patch(self, request, slug):
+        """Changes the settings that are named."""
         project = projects.update_project(self.project, request.user, **self.read(serializers.ProjectSettings))
         return Response(serializers.ProjectSerializer(project).data)
 
@@ -63,6 +65,7 @@ class Members(ProjectView):
 
     @extend_schema(responses=serializers.MemberSerializer(many=True))
     def get(self, request, slug):
+        """Who is in the project, and in which role."""
         members = self.project.memberships.select_related("user").order_by("user__username")
         return self.paged(members, serializers.MemberSerializer)
 

@@ -20,6 +20,7 @@ class Runs(ProjectView):
 
     @extend_schema(responses=serializers.RunSerializer(many=True))
     def get(self, request, slug):
+        """The runs, newest first."""
         return self.paged(selectors.runs_of(self.project), serializers.RunSerializer)
 
     @extend_schema(request=serializers.NewRun, responses={201: serializers.RunSerializer})
@@ -84,6 +85,7 @@ class Models(ProjectView):
 
     @extend_schema(responses=serializers.ModelSerializer(many=True))
     def get(self, request, slug):
+        """The registry of models, with what each was made from."""
         return self.paged(selectors.models_of(self.project), serializers.ModelSerializer)
 
     @extend_schema(request=serializers.ModelSerializer, responses={201: serializers.ModelSerializer})
@@ -109,6 +111,7 @@ class Rounds(ProjectView):
 
     @extend_schema(responses=serializers.RoundSerializer(many=True))
     def get(self, request, slug):
+        """The rounds, newest first."""
         return self.paged(selectors.rounds_of(self.project), serializers.RoundSerializer)
 
     @extend_schema(request=serializers.NewRound, responses={201: serializers.RoundSerializer})

@@ -307,5 +307,8 @@ def test_the_schema_is_openapi_and_describes_every_address(api, admin):
     addresses = api_urls._project
     # Below a project, and the list of projects itself.
     assert len(schema["paths"]) == len(addresses) + 1
+    said = [operation.get("description", "") for path in schema["paths"].values() for operation in path.values()]
+    assert all(said)
+    assert not [text for text in said if "self." in text]  # what is meant for us, not for those who call
     pair = schema["components"]["schemas"]["Pair"]["properties"]
     assert set(pair) == {"key", "prompt", "kind", "a", "b", "responses", "lease_until"}
