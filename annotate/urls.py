@@ -5,6 +5,7 @@ from django.urls import include, path
 from annotate.web import (
     account,
     adjudication,
+    api_reference,
     chat,
     chat_models,
     comparisons,
@@ -98,6 +99,7 @@ urlpatterns = [
     path("account/language/", account.change_language, name="account_language"),
     path("projects/new/", projects.new, name="project_new"),
     path("p/<slug:slug>/", include(project_urls)),
+    path("api/", api_reference.reference, name="api_reference"),
     path("api/", include("annotate.api.urls")),
 ]
 handler500 = "annotate.web.broken.server_error"

@@ -301,6 +301,15 @@ def test_models_and_datasets_of_other_projects_are_unknown(api, admin, project):
     assert "base_model" in answer.json() and "secret" not in answer.content.decode()
 
 
+def test_the_reference_for_people_names_every_operation(client, admin):
+    client.force_login(admin)
+    html = client.get("/api/").content.decode()
+    schema = client.get("/api/schema/", HTTP_ACCEPT="application/vnd.oai.openapi+json").json()
+    assert html.count('class="method"') == sum(len(path) for path in schema["paths"].values())
+    judgment = html[html.index("…/judgments/</code>") :].split("</tr>")[0]
+    assert "Stores a judgment." in judgment and '<code class="required">key</code>' in judgment
+
+
 def test_the_schema_is_openapi_and_describes_every_address(api, admin):
     schema = api(admin).get("/api/schema/", HTTP_ACCEPT="application/vnd.oai.openapi+json").json()
     assert schema["openapi"].startswith("3.")

@@ -34,7 +34,7 @@ RUN_AXE = "async () => (await axe.run({resultTypes: ['violations']})).violations
 # Pages outside of projects, and who opens them; what is no page has no reader.
 OUTSIDE = {
     "home": "annotator", "login": None, "logout": "", "password": "annotator", "account": "annotator",
-    "account_keys": "", "account_language": "", "project_new": "root",
+    "account_keys": "", "account_language": "", "project_new": "root", "api_reference": "annotator",
 }  # fmt: skip
 WIDE, NARROW = 1280, 390
 # A colour on its way from one theme to the other has no contrast to speak of.
