@@ -69,7 +69,7 @@ def test_settings_are_saved_and_wrong_ones_told_at_their_field(browser, project)
     project.refresh_from_db()
     assert (project.qualification_pass, project.pause_below_gold) == (0.8, None), "asked in percent, kept as a share"
     assert (project.queue_policy, project.random_share, project.gold_share) == ("breadth", 0.25, 0)
-    assert 'value="80.0"' in client.get("/p/kind/settings/").content.decode()
+    assert 'value="80"' in client.get("/p/kind/settings/").content.decode()
     assert (project.name, project.judgments_wanted, project.lease_seconds) == ("Kinder", 3, 600)
     html = text(client.post("/p/kind/settings/", good | {"judgments_wanted": 51}))
     assert 'id="id_judgments_wanted_error"' in html
