@@ -165,7 +165,7 @@ def sentences(path: Path) -> set[str]:
 
 def test_what_a_file_may_be_refused_for_is_known_to_the_catalogues():
     importers = ROOT / "annotate" / "datasets" / "importers"
-    modules = [ROOT / "training" / "records.py", *importers.glob("*.py")]
+    modules = [ROOT / "training" / "records.py", *(importers / f"{name}.py" for name in ("native", "hh", "ukp"))]
     assert set().union(*map(sentences, modules)) == record_words.EXPECTED
     skipped = re.compile(r"Skipped\(line, \"([^\"]+)\"|skipped_because\[\"([^\"]+)\"")
     read = [*importers.glob("*.py"), importers.parent / "importing.py"]
