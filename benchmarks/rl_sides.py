@@ -63,7 +63,7 @@ def main() -> None:
 
 def ours(
     curve, recipe, folder, *, steps, prompts_per_step, seed, learning_rate, policy, prompts, reward_model=None,
-    precision="auto", tokens_per_batch="2048",
+    precision="bf16", tokens_per_batch="2048",
 ) -> None:  # fmt: skip
     from training.__main__ import STOPPED, execute
     from training.config import resolve

@@ -1,7 +1,7 @@
 """Completions per second of our policy-gradient loop and of TRL's, and how soon each reaches a mean reward.
 
     python -m benchmarks.rl_throughput [--steps 4] [--rounds 2] [--recipes grpo,rloo] [--material DIR] [--json FILE]
-    python -m benchmarks.rl_throughput --recipes "" --to-reward REWARD [--limit 60] [--material DIR]
+    python -m benchmarks.rl_throughput --recipes "" --to-reward REWARD [--limit 35] [--material DIR]
 
 A step samples 8 completions of up to 64 tokens for each of 16 prompts (as the grpo preset does), scores them with a
 reward model of the policy's size and updates the policy once: 128 completions. Both sides start from the same policy (9
@@ -40,7 +40,7 @@ class Side:
     settings: dict
 
 
-OURS = Side("ours", "ours", {})
+OURS = Side("ours, bf16", "ours", {"precision": "bf16"})
 THEIRS = (
     Side("TRL, fp32", "trl", {"precision": "fp32"}),
     Side("TRL, bf16", "trl", {"precision": "bf16"}),
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="of TRL's side of --to-reward")
     parser.add_argument("--trl-at-once", type=int, default=64, help="completions in a forward pass of TRL's update")
     parser.add_argument("--to-reward", type=float, help="also train grpo until this mean reward")
-    parser.add_argument("--limit", type=int, default=60, help="steps of that at most")
+    parser.add_argument("--limit", type=int, default=35, help="steps of that at most")
     parser.add_argument("--material", type=Path, help="where the policy and the reward model are, or are to be kept")
     parser.add_argument("--snippets", type=int, default=3000, help="that they learn from")
     parser.add_argument("--shape", default="small")
