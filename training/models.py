@@ -147,6 +147,9 @@ def save_model(model, tokenizer, directory: str | os.PathLike, *, tensors: dict 
         tokenizer.save_pretrained(aside)
         for name, values in (tensors or {}).items():
             save_file(values, aside / name)
+        for weights in aside.glob("*.safetensors"):
+            # Written for their owner alone; whoever may read the other files may read these.
+            weights.chmod((aside / "config.json").stat().st_mode)
         fsync_tree(aside)
         replace_directory(aside, directory)
     finally:

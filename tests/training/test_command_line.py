@@ -41,6 +41,8 @@ def test_a_run_from_a_shell(tmp_path, model, data):
     run = tmp_path / "run"
     assert sorted(os.listdir(run)) == ["config.json", "events.jsonl", "metrics.json", "model"]
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= set(os.listdir(run / "model"))
+    modes = {path.stat().st_mode for path in (run / "model").iterdir()}
+    assert modes == {(run / "config.json").stat().st_mode}, "read by whoever may read the rest"
     resolved = json.loads((run / "config.json").read_text())
     assert (resolved["epochs"], resolved["batch_size"], resolved["learning_rate"]) == (2, 4, 1e-5)
     events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
