@@ -56,10 +56,7 @@ def edit(request: HttpRequest, project: Project) -> HttpResponse:
         return render(request, "guidelines/preview.html", {"preview": preview, "changes": changed})
     if "save" in request.POST and form.is_valid():
         try:
-            based_on = request.POST.get("based_on", "")
-            version = set_guidelines(
-                project, request.user, **form.cleaned_data, based_on=int(based_on) if based_on.isdecimal() else None
-            )
+            version = set_guidelines(project, request.user, **form.cleaned_data, based_on=_number(request, "based_on"))
         except UserError as error:
             add_user_error(form, error)
         else:
@@ -74,3 +71,9 @@ def edit(request: HttpRequest, project: Project) -> HttpResponse:
     next_number = newest.number + 1 if newest else 1
     context = {"form": form, "preview": preview, "changes": changed, "newest": newest, "next_number": next_number}
     return page(request, "guidelines/edit.html", project, **context)
+
+
+def _number(request: HttpRequest, name: str) -> int | None:
+    """What our own form sent; anything else is as if it had sent nothing."""
+    sent = request.POST.get(name, "")
+    return int(sent) if sent.isdecimal() and len(sent) < 10 else None

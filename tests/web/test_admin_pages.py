@@ -87,6 +87,7 @@ def test_two_admins_who_edit_the_guidelines_do_not_overwrite_each_other_unawares
     assert f"Somebody saved version {before + 1} while you were writing" in late and "His.</textarea>" in late
     assert project.guideline_versions.first().text == "Hers.\n"
     assert client.post(url, {"save": "yes", "based_on": str(before + 1), "text": "His."}).status_code == 302
+    assert client.post(url, {"save": "yes", "based_on": "9" * 5000, "text": "His."}).status_code == 302
     assert project.guideline_versions.first().text == "His.\n"
 
 
