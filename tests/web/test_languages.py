@@ -160,12 +160,12 @@ def sentences(path: Path) -> set[str]:
         if place is not None and len(call.args) > place:
             given = call.args[place]
             found.add(given.value if isinstance(given, ast.Constant) else named.get(given.id))
-    return found - {None}  # an argument handed on
+    return {said for said in found if isinstance(said, str)}  # neither an argument handed on nor a limit
 
 
 def test_what_a_file_may_be_refused_for_is_known_to_the_catalogues():
     importers = ROOT / "annotate" / "datasets" / "importers"
-    modules = [ROOT / "training" / "records.py", *(importers / f"{name}.py" for name in ("native", "hh", "ukp"))]
+    modules = [ROOT / "training" / "records.py", *importers.glob("*.py")]
     assert set().union(*map(sentences, modules)) == record_words.EXPECTED
     skipped = re.compile(r"Skipped\(line, \"([^\"]+)\"|skipped_because\[\"([^\"]+)\"")
     read = [*importers.glob("*.py"), importers.parent / "importing.py"]

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from annotate.labeling.verdict import HIGHEST_SCORE, LONGEST_EDIT, LONGEST_NOTE, LOWEST_SCORE, Verdict
 from annotate.models.judgment import JUDGE_PREFIX, MOST_RESPONSES, Confidence, Criterion, Flag, Rating
-from training.records import Comparison, RecordError, iter_rows, parse_record
+from training.records import ONE_OF, Comparison, RecordError, iter_rows, parse_record
 
 CRITERIA = ("helpful", "truthful", "harmless")
 FEWEST_RANKED = 4
@@ -69,8 +69,8 @@ class _Line:
     def __init__(self, row: dict, path, line: int, within: str = ""):
         self.row, self.path, self.line, self.within = row, path, line, within
 
-    def error(self, field: str, expected: str) -> RecordError:
-        return RecordError(self.path, self.line, self.within + field, expected)
+    def error(self, field: str, expected: str, **values) -> RecordError:
+        return RecordError(self.path, self.line, self.within + field, expected, **values)
 
     def inner(self, field: str, value) -> "_Line":
         if not isinstance(value, dict):
@@ -83,7 +83,10 @@ class _Line:
         if value is None and not required:
             return None
         if not isinstance(value, str) or value not in values:
-            raise self.error(field, "one of " + ", ".join(values) + ("" if required else ", or null"))
+            words = ", ".join(values)
+            if required:
+                raise self.error(field, ONE_OF, words=words)
+            raise self.error(field, "one of %(words)s, or null", words=words)
         return values[value]
 
     def text(self, field: str, longest: int) -> str:
@@ -91,7 +94,7 @@ class _Line:
         if value is None:
             return ""
         if not isinstance(value, str) or len(value) > longest or "\0" in value:
-            raise self.error(field, f"a text of at most {longest} characters, or null")
+            raise self.error(field, "a text of at most %(longest)s characters, or null", longest=longest)
         return value
 
     def whole(self, field: str, low: int = 0, high: int = 32767) -> int | None:
@@ -101,7 +104,7 @@ class _Line:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise self.error(field, f"a whole number from {low} to {high}, or null")
+            raise self.error(field, "a whole number from %(low)s to %(high)s, or null", low=low, high=high)
         return value
 
     def number(self, field: str, high: float = math.inf) -> float | None:
@@ -109,7 +112,9 @@ class _Line:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high or value == math.inf:
-            raise self.error(field, "a number of at least 0, or null" if high == math.inf else f"from 0 to {high}")
+            if high == math.inf:
+                raise self.error(field, "a number of at least 0, or null")
+            raise self.error(field, "a number from 0 to %(high)s, or null", high=high)
         return float(value)
 
     def truth(self, field: str) -> bool:
@@ -134,7 +139,9 @@ class _Line:
         if value is None:
             value = [None] * (count or 0)
         if not isinstance(value, list) or (count is not None and len(value) != count):
-            raise self.error(field, "a list" if count is None else f"a list of {count} entries, one a response")
+            if count is None:
+                raise self.error(field, "a list")
+            raise self.error(field, "a list of %(count)s entries, one a response", count=count)
         return value
 
 
@@ -157,14 +164,15 @@ def _judged(line: _Line) -> JudgedComparison:
         version = line.inner(f"earlier[{place}]", entry)
         said = version.inner("said", version.row.get("said"))
         if version.row.get("version") != place + 1:
-            raise version.error("version", f"{place + 1}: versions count from 1")
+            raise version.error("version", "%(number)s: versions count from 1", number=place + 1)
         earlier.append(EarlierVersion(
             place + 1, _verdict(said, said, count, is_ranking), version.whole("renderer"),
             version.time("given_at", required=True),
         ))  # fmt: skip
         guidelines.append(version.whole("guideline"))
     if (version := line.row.get("version")) not in (None, len(earlier) + 1):
-        raise line.error("version", f"{len(earlier) + 1}, one more than there are earlier ones, not {version}")
+        numbers = {"number": len(earlier) + 1, "version": version}
+        raise line.error("version", "%(number)s, one more than there are earlier ones, not %(version)s", **numbers)
     seconds, active = line.number("seconds"), line.number("active_seconds")
     if active is not None and (seconds is None or active > seconds):
         raise line.error("active_seconds", "at most as many as seconds")
@@ -207,5 +215,5 @@ def _ranks(line: _Line, count: int) -> tuple[int, ...]:
 
 def _flags(line: _Line, place: int, names) -> int:
     if names is not None and (not isinstance(names, list) or not all(name in _FLAGS for name in map(str, names))):
-        raise line.error(f"flags[{place}]", "a list of " + ", ".join(_FLAGS))
+        raise line.error(f"flags[{place}]", "a list of %(words)s", words=", ".join(_FLAGS))
     return sum({_FLAGS[name] for name in names or []})
