@@ -1,6 +1,7 @@
 """Django settings: embedded by default (SQLite and a file-system broker under var/), servers by environment.
 
-Environment: DEBUG, SECRET_KEY, DATABASE_URL, CELERY_BROKER_URL, TRAINING_LAUNCHER, ALLOWED_HOSTS,
+Environment: DEBUG, SECRET_KEY, DATABASE_URL, DATABASE_PREPARED (0 behind a pooler that hands a connection on after each
+transaction and knows no prepared statements), CELERY_BROKER_URL, TRAINING_LAUNCHER, ALLOWED_HOSTS,
 CSRF_TRUSTED_ORIGINS, HTTPS, PREFLOOP_VAR.
 """
 
@@ -123,6 +124,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 30,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
+elif _env_bool("DATABASE_PREPARED", True):
+    # No statement is prepared for coming often; those of annotate/prepared.py ask for it.
+    DATABASES["default"].setdefault("OPTIONS", {})["prepare_threshold"] = 2**30
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "annotate.User"

@@ -4,7 +4,7 @@ Real HTTP through the real page: log-in form, session cookie, CSRF token, the fo
 next pair out of the answer. gunicorn with two workers; SQLite, and a PostgreSQL server of its own (fsync off, as SQLite
 in WAL mode does not sync every commit either). Prints Markdown.
 
-    python benchmarks/labeling_load.py [--part a b c] [--database sqlite postgresql] [--sizes 1000 100000 1000000]
+    python benchmarks/labeling_load.py [--part a b c] [--database sqlite postgresql] [--sizes 1000 1000000] [--keep DIR]
 
 a  50 annotators at once over 500 comparisons that want 3 judgments each; 5 % of the submits are sent twice at the same
    moment, 5 % of the pages are lost before the submit, 5 % of the people never come back. Then the rows are counted.
@@ -113,12 +113,13 @@ class Page:
 
 
 @contextlib.contextmanager
-def site(database: str):
-    """A fresh database and a site on it; yields the port."""
+def site(database: str, kept: Path | None):
+    """A database, a fresh one unless it is `kept`, and a site on it; yields the port."""
     from tests.servers import accepts_connections, free_port, postgres, wait_for
 
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prefloop-load-")))
+        folder = kept or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="prefloop-load-")))
+        folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
         os.environ |= {"PREFLOOP_VAR": str(folder / "var"), "DEBUG": "0", "SECRET_KEY": secrets.token_hex()}
         os.environ.pop("DATABASE_URL", None)
@@ -246,64 +247,85 @@ def latencies(port: int) -> list[float]:
     return times[WARM_UP:]
 
 
-def throughput(port: int) -> float:
-    """Part c: judgments a second."""
+def throughput(port: int) -> tuple[float, float]:
+    """Part c: judgments a second, and for how many seconds; it ends before SECONDS when a client finds nothing left."""
     pages = [Page(port, f"p{number}") for number in range(CLIENTS)]
-    counts = [0] * CLIENTS
-    end = time.monotonic() + SECONDS
+    counts, used_up, errors = [0] * CLIENTS, threading.Event(), []
+    begin = time.monotonic()
 
     def work(number: int) -> None:
         page = pages[number]
-        assert page.open()
-        while time.monotonic() < end:
-            assert page.judge(1)
-            counts[number] += 1
+        try:
+            shown = page.open()
+            while shown and not used_up.is_set() and time.monotonic() < begin + SECONDS:
+                shown = page.judge(1)
+                counts[number] += 1
+            if not shown:
+                used_up.set()
+        except Exception as error:
+            errors.append(f"{type(error).__name__}: {error}")
+            used_up.set()
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(CLIENTS)]
-    begin = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return sum(counts) / (time.monotonic() - begin)
+    assert not errors, errors[:3]
+    seconds = time.monotonic() - begin
+    return sum(counts) / seconds, seconds
 
 
-def measure(part: str, database: str, size: int | None) -> None:
+def measure(part: str, database: str, size: int, keep: str) -> None:
     """One part on a fresh site, in a process of its own, for Django connects to one database."""
-    with site(database) as port:
+    kept = Path(keep).resolve() / f"{database}-{size}" if keep and part == "b" else None
+    with site(database, kept) as port:
         import django
 
         django.setup()
         if part == "a":
             return print(promise(port))
-        begin = time.monotonic()
-        prepare(comparisons=size, wanted=1, people=CLIENTS)
-        if database == "postgresql":
-            from django.db import connection
-
-            with connection.cursor() as cursor:
-                cursor.execute("ANALYZE")
-        loaded = time.monotonic() - begin
+        loaded = load(size, kept and kept / "loaded-in-seconds")
         if part == "b":
             times = latencies(port)
             tail = sorted(times)[int(0.95 * len(times))]
-            print(f"| {database} | {size:,} | {statistics.median(times):.1f} | {tail:.1f} | {loaded:.0f} |")
+            figures = f"{statistics.median(times):.1f} | {tail:.1f} | {loaded:.0f} | {size / loaded:,.0f}"
+            print(f"| {database} | {size:,} | {figures} |")
         else:
-            print(f"| {database} | {size:,} | {throughput(port):.0f} |")
+            rate, seconds = throughput(port)
+            print(f"| {database} | {size:,} | {rate:.0f} | {seconds:.0f} |")
+
+
+def load(size: int, note: Path | None) -> float:
+    """Seconds that it took to load the comparisons: now, or, by the `note` of it, when the database was made."""
+    from django.db import connection
+
+    if note and note.exists():
+        return float(note.read_text())
+    begin = time.monotonic()
+    prepare(comparisons=size, wanted=1, people=CLIENTS)
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+    seconds = time.monotonic() - begin
+    if note:
+        note.write_text(str(seconds))
+    return seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--part", nargs="+", choices=["a", "b", "c"], default=["a", "b", "c"])
     parser.add_argument("--database", nargs="+", choices=["sqlite", "postgresql"], default=["sqlite", "postgresql"])
-    parser.add_argument("--sizes", nargs="+", type=int, default=[1_000, 100_000, 1_000_000])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[1_000, 1_000_000])
+    parser.add_argument("--keep", default="", metavar="DIR", help="keeps part b’s databases there and uses them again")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
-        return measure(given.one[0], given.one[1], int(given.one[2]))
+        return measure(given.one[0], given.one[1], int(given.one[2]), given.keep)
     headings = {
-        "b": "| database | comparisons | median ms | 95 % ms | loaded in s |\n| --- | ---: | ---: | ---: | ---: |",
-        "c": "| database | comparisons | judgments a second |\n| --- | ---: | ---: |",
+        "b": "| database | comparisons | median ms | 95 % ms | loaded in s | a second |\n| --- |" + " ---: |" * 5,
+        "c": "| database | comparisons | judgments a second | seconds |\n| --- |" + " ---: |" * 3,
     }
     for part in given.part:
         print(f"\n{headings.get(part, '')}".rstrip(), flush=True)
@@ -311,7 +333,8 @@ def main() -> None:
             for size in {"a": [0], "b": given.sizes, "c": [max(5_000, min(given.sizes))]}[part]:
                 if part == "a":
                     print(f"{database}: ", end="", flush=True)
-                subprocess.run([sys.executable, __file__, "--one", part, database, str(size)], check=True)
+                one = ["--one", part, database, str(size), "--keep", given.keep]
+                subprocess.run([sys.executable, __file__, *one], check=True)
 
 
 if __name__ == "__main__":

@@ -40,12 +40,13 @@ def postgres_programs() -> Path | None:
 
 @contextlib.contextmanager
 def postgres(folder: Path) -> Iterator[str]:
-    """A PostgreSQL server with an empty database; yields its DATABASE_URL."""
+    """A PostgreSQL server, with an empty database unless `folder` has one; yields its DATABASE_URL."""
     programs, port = postgres_programs(), free_port()
     data = folder / "postgres"
     # PostgreSQL refuses to run as root, so root hands it to the account that Debian's package made.
     account = "postgres" if os.geteuid() == 0 else None
-    data.mkdir(mode=0o700)
+    made = data.exists()
+    data.mkdir(mode=0o700, exist_ok=True)
     if account:
         user = pwd.getpwnam(account)
         os.chown(data, user.pw_uid, user.pw_gid)
@@ -57,7 +58,7 @@ def postgres(folder: Path) -> Iterator[str]:
         return subprocess.Popen([str(programs / command[0]), *command[1:]], user=account, cwd=data, **options)
 
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
-    assert run("initdb", "-D", str(data), "-U", "prefloop", "-A", "trust", "-N", **quiet).wait() == 0
+    assert made or run("initdb", "-D", str(data), "-U", "prefloop", "-A", "trust", "-N", **quiet).wait() == 0
     server = run("postgres", "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", "", "-F", **quiet)
     try:
         wait_for(lambda: accepts_connections(port), "PostgreSQL")

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from annotate import access
+from annotate import access, bulk
 from annotate.datasets import moving
 from annotate.datasets.importers import hh, native, ukp
 from annotate.datasets.importers.items import Skipped, Vote, VotedPair
@@ -175,7 +175,7 @@ def _add_demonstrations(project: Project, given: list[records.Demonstration], re
             "prompt", "digest"
         )
     )
-    created = Demonstration.objects.bulk_create(
+    created = bulk.insert(
         Demonstration(prompt_id=prompt, completion=completion, digest=digest)
         for (prompt, digest), completion in wanted.items() if (prompt, digest) not in present
     )  # fmt: skip
@@ -294,5 +294,5 @@ def _add_judgments(comparisons: Iterable[Comparison], judgments: Iterable[Judgme
         else:
             report.duplicates += 1
             report.contradictions += standing[key] != judgment.winner_id
-    Judgment.objects.bulk_create(new)
+    bulk.insert(new)
     report.judgments += len(new)

@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from annotate import access
+from annotate import access, bulk
 from annotate.errors import UserError
 from annotate.labeling.counters import forget_looked_through
 from annotate.labeling.leaks import find_leaks
@@ -99,7 +99,7 @@ def add_prompts(
         for batch in batches(wanted)
         for prompt in Prompt.objects.filter(project=project, digest__in=batch)
     }
-    created = Prompt.objects.bulk_create(
+    created = bulk.insert(
         Prompt(project=project, messages=messages, digest=digest, in_pool=in_pool, reference=said[digest])
         for digest, messages in wanted.items() if digest not in found
     )  # fmt: skip
@@ -127,7 +127,7 @@ def add_responses(project: Project, responses: Sequence[NewResponse]) -> Added[R
         for batch in batches(dict.fromkeys(prompt for prompt, _, _ in keys))
         for response in Response.objects.filter(prompt__in=batch)
     }
-    created = Response.objects.bulk_create(
+    created = bulk.insert(
         look_for_leaks(
             Response(prompt=new.prompt, text=new.text, digest=key[1], generator=new.generator, model=new.model)
         )
@@ -158,7 +158,7 @@ def add_comparisons(
         for batch in batches(dict.fromkeys(first for first, _ in keys))
         for comparison in Comparison.objects.filter(first__in=batch)
     }
-    created = Comparison.objects.bulk_create(
+    created = bulk.insert(
         Comparison(
             project=project, prompt_id=first.prompt_id, first=first, second=second, group=pair.group,
             judgments_wanted=wanted if pair.wanted is None else pair.wanted, uncertainty=pair.uncertainty, round=round,
@@ -193,14 +193,14 @@ def add_rankings(
         for batch in batches(new)
         for comparison in Comparison.objects.filter(ranking_digest__in=batch)
     }
-    created = Comparison.objects.bulk_create(
+    created = bulk.insert(
         Comparison(
             project=project, prompt_id=responses[0].prompt_id, kind=Comparison.Kind.RANKING, ranking_digest=digest,
             group=ranking.group, judgments_wanted=wanted if ranking.wanted is None else ranking.wanted, round=round,
         )
         for digest, (responses, ranking) in new.items() if digest not in found
     )  # fmt: skip
-    Candidate.objects.bulk_create(
+    bulk.insert(
         Candidate(comparison=comparison, number=number, response=response)
         for comparison in created
         for number, response in enumerate(new[comparison.ranking_digest][0])
@@ -295,7 +295,7 @@ def _add_slots(project: Project, numbers: Sequence[tuple[Comparison, int]], rank
     """
     begin = timezone.now() - timedelta(microseconds=len(numbers))
     rank_of = RANKS[project.queue_policy]
-    Slot.objects.bulk_create(
+    bulk.insert(
         Slot(
             project=project, comparison=comparison, number=number, free_from=begin + timedelta(microseconds=place),
             spread=place_on_circle(comparison.pk),

@@ -15,6 +15,7 @@ from django.db import connection
 
 from annotate.labeling.policies import WINDOW, Item, Lot, Neighbours, Open, uniform_probability
 from annotate.models import Reservation
+from annotate.prepared import planned_cursor
 
 # How much of the queue's beginning is looked at before going on from where the person was.
 TOP = 64
@@ -178,7 +179,7 @@ class Search:
             "purpose": self.purpose, **keys, **more,
         }  # fmt: skip
         found: dict[str, list] = {}
-        with connection.cursor() as cursor:
+        with planned_cursor(connection) as cursor:
             cursor.execute(f"WITH {', '.join([held, *tables])} {' UNION ALL '.join(parts)}", values)
             for part, number, spread in cursor.fetchall():
                 found.setdefault(part, []).append((number, spread))

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from annotate.models import Judgment, PersonTally, Project, ProjectTally, Skip, Slot
 from annotate.models.judgment import by_people
+from annotate.prepared import planned_cursor
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ FROM annotate_persontally WHERE project_id = %(project)s"""
 
 def queue_state(project: Project, user) -> QueueState:
     """From the running totals, in one query whose cost grows with the number of the project's people alone."""
-    with connection.cursor() as cursor:
+    with planned_cursor(connection) as cursor:
         cursor.execute(_TOTALS, {"project": project.pk, "user": user.pk})
         return _state(*cursor.fetchone())
 

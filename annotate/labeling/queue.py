@@ -23,7 +23,7 @@ from annotate.labeling.locks import lock_annotator
 from annotate.labeling.policies import Drawn, Lot, by_policy_probability, draw
 from annotate.labeling.standing import QUALIFYING, standing_of
 from annotate.models import Comparison, GoldQuestion, PersonTally, Project, Reservation, Slot
-from annotate.prepared import Given, Prepared, given_id, given_time
+from annotate.prepared import Given, Prepared, PreparedUpdate, given_id, given_time, insert
 
 _NOT_YOURS = gettext_lazy("This pair was not reserved for you. Please go on with the next one.")
 # The pair being read and the one that is ready behind it.
@@ -41,6 +41,15 @@ _reservation = Prepared(
     lambda: Reservation.objects.filter(key=Given("key", UUIDField()), annotator=given_id("user")).select_related(
         "project", "slot", *(f"slot__{name}" for name in _OF_SLOT)
     )
+)
+# The time read before is the condition: whoever took the slot meanwhile has changed it.
+_take = PreparedUpdate(
+    lambda: Slot.objects.filter(pk=given_id("slot"), free_from=given_time("was_free_from")),
+    free_from=given_time("lease_end"), holder=given_id("user"),
+)  # fmt: skip
+_extend = PreparedUpdate(
+    lambda: Slot.objects.filter(pk=given_id("slot"), holder=given_id("user"), free_from__isnull=False),
+    free_from=given_time("lease_end"),
 )
 
 
@@ -171,18 +180,16 @@ class _Draw:
             uniform = self.search.uniform_probability_of(slot.pk) if self.project.random_share else 0.0
             drawn = Drawn(by_policy_probability(uniform, found.open, **self.shares), by_policy=True)
         queued = {"queued_rank": slot.rank, "queued_at": slot.free_from} if drawn.by_policy else {}
-        # The time read before is the condition: whoever took the slot meanwhile has changed it.
-        still_free = Slot.objects.filter(pk=slot.pk, free_from=slot.free_from)
-        slot.free_from, slot.holder = lease_end, self.user
-        if not still_free.update(free_from=lease_end, holder=self.user):
+        if not _take.run(slot=slot.pk, was_free_from=slot.free_from, lease_end=lease_end, user=self.user.pk):
             return None
+        slot.free_from, slot.holder = lease_end, self.user
         return self._reserve(slot, drawn, shown, **queued)
 
     def _reserve(self, slot: Slot, drawn: Drawn, shown: bool, **queued) -> Reservation:
-        return Reservation.objects.create(
+        return insert(Reservation(
             project=self.project, slot=slot, annotator=self.user, **_drawn_order(slot.comparison, self.rng),
             reserved_at=self.now, shown_at=self.now if shown else None, draw_probability=drawn.probability, **queued,
-        )  # fmt: skip
+        ))  # fmt: skip
 
 
 def _keys(keys: Collection[str | uuid.UUID]) -> list[uuid.UUID]:
@@ -213,7 +220,7 @@ def _keep(reservation: Reservation, user, now: datetime, *, shown: bool) -> bool
     slot = reservation.slot
     was_held_until = slot.free_from
     lease = _lease_end(reservation.project, now)
-    if not Slot.objects.filter(pk=slot.pk, holder=user, free_from__isnull=False).update(free_from=lease):
+    if not _extend.run(slot=slot.pk, user=user.pk, lease_end=lease):
         return False
     slot.free_from = lease
     # After a lapse the person sits down to it anew, and the hours between are not time spent on judging.

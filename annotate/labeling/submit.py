@@ -4,6 +4,7 @@ import uuid
 from datetime import datetime
 
 from django.db import connection, transaction
+from django.db.models import OuterRef, QuerySet, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -13,22 +14,29 @@ from annotate.labeling.attention import at_submit, shown_since
 from annotate.labeling.locks import lock_annotator
 from annotate.labeling.queue import give_back, reservation_of
 from annotate.labeling.verdict import LONGEST_NOTE, Verdict, read_text, read_verdict
-from annotate.models import Assessment, GuidelineVersion, Judgment, Reservation, Skip, Slot
-from annotate.prepared import Prepared, given_id, given_time
+from annotate.models import Assessment, Comparison, GuidelineVersion, Judgment, Skip, Slot
+from annotate.prepared import Prepared, PreparedUpdate, given_id, given_time, insert
 from annotate.quality import gold
 
-_by_person = {"comparison": given_id("comparison"), "annotator": given_id("user")}
-_judgment = Prepared(lambda: Judgment.objects.filter(**_by_person))
-_skip = Prepared(lambda: Skip.objects.filter(**_by_person))
-_held = Prepared(
-    lambda: Slot.objects.filter(
-        comparison=given_id("comparison"), holder=given_id("user"), free_from__isnull=False
-    ).order_by("id")[:1]
-)
-_guideline = Prepared(
-    lambda: GuidelineVersion.objects.filter(
-        project=given_id("project"), created_at__lte=given_time("moment")
-    ).order_by("-number")[:1]
+_by_person = {"comparison": OuterRef("pk"), "annotator": given_id("user")}
+
+
+def _so_far() -> QuerySet[Comparison]:
+    """Of one comparison: the person's judgment, their skip, the slot they hold, and the guidelines at `moment`."""
+    held = Slot.objects.filter(comparison=OuterRef("pk"), holder=given_id("user"), free_from__isnull=False)
+    guidelines = GuidelineVersion.objects.filter(project=OuterRef("project"), created_at__lte=given_time("moment"))
+    rows = [
+        Judgment.objects.filter(**_by_person), Skip.objects.filter(**_by_person), held.order_by("id"),
+        guidelines.order_by("-number"),
+    ]  # fmt: skip
+    return Comparison.objects.filter(pk=given_id("comparison")).values_list(
+        *(Subquery(found.values("pk")[:1]) for found in rows)
+    )
+
+
+_known = Prepared(_so_far)
+_use_up = PreparedUpdate(
+    lambda: Slot.objects.filter(pk=given_id("slot"), holder=given_id("user"), free_from__isnull=False), free_from=None
 )
 
 
@@ -61,26 +69,29 @@ def submit_judgment(
     lock_annotator(user, reservation.project)
 
     comparison = reservation.comparison
-    about = {"comparison": comparison.pk, "user": user.pk}
-    if earlier := _judgment.first(**about):
-        earlier.said_otherwise = Verdict.of(earlier) != verdict
-        return earlier
-    if skip := _skip.first(**about):
-        skip.delete()
     shown_at = shown_since(reservation, open_seconds, now)
+    earlier, skip, held, guideline = _known.first(comparison=comparison.pk, user=user.pk, moment=shown_at)
+    if earlier:
+        judgment = Judgment.objects.get(pk=earlier)
+        judgment.said_otherwise = Verdict.of(judgment) != verdict
+        return judgment
+    if skip:
+        Skip.objects.filter(pk=skip).delete()
     seconds = max(0.0, (now - shown_at).total_seconds())
-    judgment = Judgment.objects.create(
-        comparison=comparison,
-        annotator=user,
-        slot=_use_up_slot(reservation, user, now),
-        reservation=reservation,
-        guideline=_guideline_at(reservation.project, shown_at),
-        renderer=renderer,
-        shown_at=shown_at,
-        seconds=seconds,
-        active_seconds=at_submit(reservation, active_seconds, now, shown_at),
-        created_at=now,
-        **verdict.columns(shown),
+    judgment = insert(
+        Judgment(
+            comparison=comparison,
+            annotator=user,
+            slot_id=_use_up_slot(comparison, held, user, now),
+            reservation=reservation,
+            guideline_id=guideline,
+            renderer=renderer,
+            shown_at=shown_at,
+            seconds=seconds,
+            active_seconds=at_submit(reservation, active_seconds, now, shown_at),
+            created_at=now,
+            **verdict.columns(shown),
+        )
     )
     if assessments := verdict.assessments(judgment, shown):
         Assessment.objects.bulk_create(assessments)
@@ -113,21 +124,15 @@ def skip_comparison(user, key: str | uuid.UUID, reason: str, note: str = "", *, 
     return skip
 
 
-def _use_up_slot(reservation: Reservation, user, now: datetime) -> Slot | None:
-    """The slot that this judgment fills: the one `user` holds, else a free one of the comparison, else none."""
-    held = _held.first(comparison=reservation.slot.comparison_id, user=user.pk)
-    if held and Slot.objects.filter(pk=held.pk, holder=user, free_from__isnull=False).update(free_from=None):
+def _use_up_slot(comparison: Comparison, held: int | None, user, now: datetime) -> int | None:
+    """The slot that this judgment fills: `held`, which `user` holds, else a free one of the comparison, else none."""
+    if held and _use_up.run(slot=held, user=user.pk):
         return held
-    unused = Slot.objects.filter(comparison=reservation.slot.comparison_id, free_from__isnull=False)
+    unused = Slot.objects.filter(comparison=comparison, free_from__isnull=False)
     free = unused.filter(free_from__lte=now, apart=False).order_by("number")
     if connection.features.has_select_for_update_skip_locked:
         free = free.select_for_update(skip_locked=True, no_key=True)
     for slot in free:
         if unused.filter(pk=slot.pk, free_from=slot.free_from).update(free_from=None, holder=user):
-            return slot
+            return slot.pk
     return None
-
-
-def _guideline_at(project, moment: datetime) -> GuidelineVersion | None:
-    """The version that stood beside the pair when it was shown."""
-    return _guideline.first(project=project.pk, moment=moment)

@@ -3,6 +3,7 @@
 from django import template
 from django.templatetags.static import static
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -19,6 +20,24 @@ def icon(name: str):
     return format_html(
         '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"/></svg>', static("icons.svg"), name
     )
+
+
+# What `include_kept` keeps: a page has a few parts, in each language and with each person's own keys.
+_KEPT_PARTS = 500
+_kept: dict[tuple[str, str], SafeString] = {}
+
+
+@register.simple_tag(takes_context=True)
+def include_kept(context, name: str, same: str):
+    """As `include`, of a part that is drawn once and kept for whoever has the same `same`; "" keeps nothing."""
+    if not same:
+        return context.template.engine.get_template(name).render(context)
+    part = _kept.get((name, same))
+    if part is None:
+        if len(_kept) >= _KEPT_PARTS:
+            _kept.clear()
+        part = _kept[name, same] = context.template.engine.get_template(name).render(context)
+    return part
 
 
 @register.filter

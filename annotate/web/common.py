@@ -11,10 +11,15 @@ from django.utils.translation import gettext as _
 
 from annotate import access
 from annotate.models import Membership, Project
-from annotate.prepared import Given, Prepared
+from annotate.prepared import Given, Prepared, given_id
 from annotate.web.menu import ADMIN, ANNOTATOR, RESEARCHER, menu
 
 _project = Prepared(lambda: Project.objects.filter(slug=Given("slug", SlugField())))
+_membership = Prepared(
+    lambda: Membership.objects.filter(project__slug=Given("slug", SlugField()), user=given_id("user")).select_related(
+        "project"
+    )
+)
 
 
 def signed_in(view):
@@ -38,10 +43,10 @@ def project_view(*roles: str):
         @signed_in
         @wraps(view)
         def guarded(request: HttpRequest, slug: str, *args, **kwargs) -> HttpResponse:
-            project = _project.first(slug=slug)
+            request.membership = _membership.first(slug=slug, user=request.user.pk)
+            project = request.membership.project if request.membership else _project.first(slug=slug)
             if project is None:
                 raise Http404
-            request.membership = access.membership_of(request.user, project)
             request.roles = access.roles_of(request.user, request.membership)
             if not request.roles.intersection(roles or Membership.Role.values):
                 raise PermissionDenied

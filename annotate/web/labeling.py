@@ -30,7 +30,7 @@ from annotate.web.common import ANNOTATOR, page, project_view
 from annotate.web.conversation import conversation
 from annotate.web.held_up import held_up_context
 from annotate.web.rendering import RENDERER_VERSION
-from annotate.web.sheet import filled_in, read_sheet, sheet_of
+from annotate.web.sheet import filled_in, read_sheet, same_form, sheet_of
 
 # An open page says at least this often that it is read, and for how long so far.
 RENEW_SECONDS = 60
@@ -72,7 +72,7 @@ def ahead(request: HttpRequest, project: Project) -> HttpResponse:
     if reservation is None:
         return HttpResponse(status=204)
     guideline = current_guidelines(project)
-    context = {"project": project, "guideline": guideline, **_pair(project, reservation), **held_up}
+    context = {"project": project, "guideline": guideline, **_pair(project, reservation, request.user), **held_up}
     return render(request, "label/task.html", context)
 
 
@@ -156,7 +156,7 @@ def _show_next(
     if reservation:
         refused = status != 200 and request.POST.get("key") == str(reservation.key)
         given = filled_in(request.POST, len(reservation.shown)) if refused else None
-        context |= _pair(project, reservation, given)
+        context |= _pair(project, reservation, request.user, given)
     if not request.htmx:
         last = own_judgments(project, request.user).values("pk", "created_at", "guideline_id").first()
         if last and project.edit_last and timezone.now() - last["created_at"] < UNDO_FOR:
@@ -206,12 +206,13 @@ def _shown_already(
     return render(request, "label/around.html", context)
 
 
-def _pair(project: Project, reservation: Reservation, given: Verdict | None = None) -> dict:
+def _pair(project: Project, reservation: Reservation, user, given: Verdict | None = None) -> dict:
     """What label/task.html needs to draw a pair and its form, filled in with what is `given`."""
     return {
         "reservation": reservation,
         "page_key": reservation.key,
-        "sheet": sheet_of(project, reservation.shown, given),
+        "sheet": (sheet := sheet_of(project, reservation.shown, given)),
+        "same_form": "" if given else same_form(project, sheet, user),
         "conversation": conversation(reservation.comparison.prompt.messages),
         "reasons": Skip.Reason.choices,
         "renew_seconds": max(5, min(RENEW_SECONDS, project.lease_seconds // 3)),

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 
+from django.conf import settings
 from django.http import QueryDict
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from annotate.labeling.verdict import HIGHEST_SCORE, LOWEST_SCORE, Verdict
@@ -23,6 +25,11 @@ CLOSENESS = {
     Rating.B_BETTER: _("clearly"),
     Rating.BOTH_BAD: _("neither may be learnt from"),
 }
+# The settings of a project that say what the form asks.
+_ASKED = (
+    "allow_equal", "allow_both_bad", "ask_criteria", "ask_confidence", "ask_overall", "ask_flags", "ask_edited",
+    "require_note",
+)  # fmt: skip
 _VERDICT_SIDES = [(1, "A"), (0, "="), (-1, "B")]
 
 
@@ -100,6 +107,16 @@ def sheet_of(project: Project, shown: Sequence[Response], given: Verdict | None 
         note=given.note,
         edited=given.edited,
     )
+
+
+def same_form(project: Project, sheet: Sheet, user) -> str:
+    """What the empty form's buttons and fields depend on, so that the page draws them once and keeps them: the same
+    text, the same form. "" while templates are worked on: there is nothing to keep then.
+    """
+    if settings.DEBUG:
+        return ""
+    asked = [getattr(project, name) for name in _ASKED]
+    return repr((get_language(), len(sheet.responses), asked, sorted(user.keys.items())))
 
 
 def read_sheet(sent: QueryDict) -> dict:

@@ -4,10 +4,10 @@ import threading
 
 import pytest
 from django.db import connection
-from django.db.models import SlugField
+from django.db.models import CharField, SlugField
 
-from annotate.models import Membership, Project
-from annotate.prepared import Given, Prepared, given_id
+from annotate.models import Membership, Project, Prompt
+from annotate.prepared import Given, Prepared, PreparedUpdate, given_id, insert
 
 
 @pytest.fixture
@@ -56,3 +56,26 @@ def test_it_is_built_once_a_thread(project, monkeypatch):
     thread.start()
     thread.join()
     assert len(set(built)) == 2
+
+
+def test_an_update_says_how_many_rows_it_changed(project, django_assert_num_queries):
+    rename = PreparedUpdate(
+        lambda: Project.objects.filter(pk=given_id("pk"), name=Given("before", CharField())),
+        name=Given("after", CharField()), archived=True,
+    )  # fmt: skip
+    for before, after in ((project.name, "New"), ("New", "Newer")):
+        with django_assert_num_queries(1):
+            assert rename.run(pk=project.pk, before=before, after=after) == 1
+    assert rename.run(pk=project.pk, before="New", after="Never") == 0
+    project.refresh_from_db()
+    assert (project.name, project.archived) == ("Newer", True)
+
+
+def test_a_row_is_stored_as_its_save_would(project, ada, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        prompt = insert(Prompt(project=project, messages=[{"role": "user", "content": "Why?"}], digest="d"))
+    stored = Prompt.objects.get(pk=prompt.pk)
+    assert (stored.messages, stored.reference, stored.created_at) == (prompt.messages, {}, prompt.created_at)
+    prompt.digest = "e"
+    prompt.save()
+    assert Prompt.objects.get().digest == "e"

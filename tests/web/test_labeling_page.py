@@ -8,7 +8,7 @@ from django.utils.html import escape
 
 from annotate.labeling.admission import pause
 from annotate.labeling.comparisons import NewResponse, add_comparisons, add_prompts, add_responses, pairs_of
-from annotate.models import Comparison, Judgment, Reservation, Response, Skip, User
+from annotate.models import Comparison, Judgment, Project, Reservation, Response, Skip, User
 from annotate.models.comparison import text_digest
 from annotate.projects import set_guidelines, update_project
 from tests.web.conftest import GENERATORS
@@ -16,10 +16,10 @@ from tests.web.conftest import GENERATORS
 HTMX = {"HX-Request": "true"}
 URL = "/p/kind/label/"
 
-# Session, person, project, role; standing; the reservation (7, of which 2 are its savepoint); progress (4);
+# Session, person, role with project; standing; the reservation (7, of which 2 are its savepoint); progress (4);
 # guidelines (2).
-QUERIES_OF_A_PAGE = 13
-QUERIES_OF_A_SUBMIT = 23
+QUERIES_OF_A_PAGE = 12
+QUERIES_OF_A_SUBMIT = 19
 
 
 def key_of(html: str) -> str:
@@ -301,6 +301,22 @@ def test_long_turns_fold_and_long_conversations_show_their_end(browser, project)
     assert "3 earlier turns" in html
     assert html.count('class="fold"') == 1
     assert html.index("Be brief.") < html.index("Now?") < html.index("Then go.")
+
+
+def test_the_form_that_is_kept_is_the_projects_and_the_persons_own(browser, pairs, project):
+    """What is drawn once comes again only where all that it says is the same."""
+    pairs(3)
+    client = browser("annotator")
+    hint = '<kbd class="hint" aria-hidden="true">{}</kbd>'.format
+    key = key_of(get(client))
+    Project.objects.filter(pk=project.pk).update(allow_equal=True, ask_confidence=False)
+    html = judge(client, key).content.decode()
+    assert 'name="rating" value="0"' in html and 'name="confidence"' not in html and hint("S") in html
+    User.objects.filter(username="annotator").update(keys={"skip": "x"}, language="de")
+    Project.objects.filter(pk=project.pk).update(allow_equal=False, ask_confidence=True)
+    html = judge(client, key_of(html)).content.decode()
+    assert 'name="rating" value="0"' not in html and 'name="confidence"' in html
+    assert hint("X") in html and hint("S") not in html and "Skip this pair" not in html
 
 
 def test_the_number_of_queries_does_not_grow(browser, pairs, django_assert_num_queries):
