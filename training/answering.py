@@ -3,8 +3,6 @@
 import random
 from dataclasses import dataclass
 
-from accelerate.utils import gather_object
-
 from training.chat import decode_completion, encode_prompt
 from training.config import ConfigError
 from training.events import EventLog
@@ -39,15 +37,17 @@ class Answerer:
 
         Several processes take turns at the prompts, a few dozen each, and all get all answers.
         """
-        machine, starts = self.machine, range(0, len(prompts), _AT_ONCE)
-        answers: dict[int, list[list[Answer]]] = {}
-        for start in starts[machine.rank :: machine.processes]:
-            self.log.progress(first_step + start, total or len(prompts), "sampling")
-            asked = prompts[start : start + _AT_ONCE]
-            answers[start] = self._answers(policy, asked, n, random.Random(f"{seed}/{start}").getrandbits(62))
-        if machine.processes > 1:
-            answers = {start: some for of_process in gather_object([answers]) for start, some in of_process.items()}
-        return [group for start in starts for group in answers[start]]
+        starts = range(0, len(prompts), _AT_ONCE)
+
+        def answered(places: list[int]) -> list[list[list[Answer]]]:
+            some = []
+            for start in (starts[place] for place in places):
+                self.log.progress(first_step + start, total or len(prompts), "sampling")
+                asked = prompts[start : start + _AT_ONCE]
+                some.append(self._answers(policy, asked, n, random.Random(f"{seed}/{start}").getrandbits(62)))
+            return some
+
+        return [group for some in self.machine.dealt(len(starts), answered) for group in some]
 
     def _answers(self, policy, prompts: list[Prompt], n: int, seed: int) -> list[list[Answer]]:
         with self.machine.autocast():

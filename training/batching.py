@@ -111,6 +111,16 @@ def plan_batches(
     return head + rest
 
 
+def minibatches(count: int, number: int, *, epochs: int, seed: str) -> list[list[int]]:
+    """0 … count − 1 in `number` even parts an epoch, shuffled anew every epoch: what each optimizer step takes."""
+    parts = []
+    for epoch in range(epochs):
+        order = list(range(count))
+        random.Random(f"{seed}/{epoch}").shuffle(order)
+        parts += [order[first::number] for first in range(number)]
+    return parts
+
+
 def collate(examples: Sequence[Example], pad_id: int, *, shared: bool, device="cpu") -> Batch:
     """The batch of these examples: one packed row (`shared`), or a right-padded row per prompt and completion."""
     if not examples:

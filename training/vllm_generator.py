@@ -61,6 +61,13 @@ class VLLMGenerator:
         return Completion(ids, logprobs, truncated=ids[-1] != self.eos_id)
 
 
+def check(processes: int) -> None:
+    """Raises ConfigError where this cannot work."""
+    if processes > 1:
+        raise ConfigError("generator=vllm has not been tried in several processes: use generator=transformers")
+    imported()
+
+
 def imported():
     """The module vllm. Raises ConfigError where it is not installed."""
     try:

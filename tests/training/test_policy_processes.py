@@ -9,6 +9,7 @@ import torch
 
 from tests.training.runs import Run, arguments, in_two_processes, train, write_lines
 from tests.training.tiny import save_tiny
+from training.models import load_reward_model, load_tokenizer, save_model
 
 # Two processes start once for all runs, since starting takes most of the time. "stopped" is told to stop after its
 # second optimizer step, one process only, and begun again; "left" is told the same, and left.
@@ -43,6 +44,8 @@ for name, arguments in runs.items():
         assert main(arguments) == 0, name
     torch.distributed.barrier()
 
+assert main(json.loads(sys.argv[3])) == 2
+
 settings = resolve("generate", None, {"model": "m", "prompts": "p", "output": str(root), "device": "cpu"})
 machine = runtime.start(settings, EventLog(root, enabled=False))
 
@@ -54,6 +57,15 @@ try:
 except Exception as error:
     (root / f"said-by-{machine.rank}.txt").write_text(f"{type(error).__name__}: {error}")
 (root / f"dealt-to-{machine.rank}.json").write_text(json.dumps(machine.dealt(5, lambda places: [-p for p in places])))
+
+# Too much for one message, and of unlike shapes.
+tensors = [torch.full((3, 2_000_000), machine.rank + 1.0) for _ in range(2)]
+tensors.append(torch.full((2, 3), machine.rank + 1.0).T)
+machine.add_up(tensors)
+assert all((tensor == 3).all() for tensor in tensors)
+tensors = [tensor + machine.rank for tensor in tensors]
+machine.take_from_main(tensors)
+assert all((tensor == 3).all() for tensor in tensors)
 """
 
 COMMON = {
@@ -66,7 +78,7 @@ SOMETIMES = json.dumps([{"source": "regex", "pattern": "[a-f]"}])
 def runs(model, data) -> dict:
     """name: (recipe, settings). Rounds of five prompts, so that the processes never have equal shares."""
     common = COMMON | {"model": model, "prompts": data}
-    scored = common | {"reward_model": model}
+    scored = common | {"reward_model": f"{model}-reward"}
     ppo = scored | {
         "value_learning_rate": 1e-3, "epochs": 2, "minibatches": 2, "kl_target": 1.0, "reward_scale": "running",
         "ptx_data": data, "ptx_batch": 3,
@@ -86,7 +98,10 @@ def runs(model, data) -> dict:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return save_tiny(tmp_path_factory.mktemp("llama"))
+    """A policy, and beside it a reward model."""
+    policy = save_tiny(tmp_path_factory.mktemp("models") / "llama")
+    save_model(load_reward_model(policy, seed=1), load_tokenizer(policy), f"{policy}-reward")
+    return policy
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +115,8 @@ def data(tmp_path_factory):
 def two_processes(tmp_path_factory, model, data):
     root = tmp_path_factory.mktemp("two")
     told = {name: arguments(recipe, root / name, **given) for name, (recipe, given) in runs(model, data).items()}
-    in_two_processes(SCRIPT, root, str(root), json.dumps(told))
+    refused = arguments("grpo", root / "refused", model=model, prompts=data, rewards=SOMETIMES, generator="vllm")
+    in_two_processes(SCRIPT, root, str(root), json.dumps(told), json.dumps(refused))
     return root
 
 
@@ -164,6 +180,11 @@ def test_one_process_goes_on_where_two_were_stopped(two_processes, tmp_path, mod
     recipe, given = runs(model, data)["left"]
     shutil.copytree(two_processes / "left", tmp_path / "left")
     assert_same(train(recipe, tmp_path / "left", **given), alone("ppo"))
+
+
+@pytest.mark.slow
+def test_vllm_is_refused_in_several_processes(two_processes):
+    assert "generator=vllm has not been tried in several processes" in Run(2, two_processes / "refused").error
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ Of several processes each answers, scores and learns from its share of a round, 
 is computed over a round is computed by all of them, from the same numbers, and reads here as if there were one.
 """
 
-import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,9 +29,8 @@ from training.actors import (
     take_step,
 )
 from training.answering import read_prompts
-from training.batching import Batch
+from training.batching import Batch, minibatches
 from training.chat import decode_completion, encode_prompt
-from training.config import ConfigError
 from training.curves import describe, speed
 from training.events import EventLog
 from training.generators import Generator
@@ -54,10 +52,8 @@ from training.showcase import Showcase
 
 def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
     machine = runtime.start(config, log)
-    if config.generator == "vllm":  # what is wrong is said before anything is loaded
-        vllm_generator.imported()
-        if machine.processes > 1:
-            raise ConfigError("generator=vllm has not been tried in several processes: use generator=transformers")
+    if config.generator == "vllm":
+        vllm_generator.check(machine.processes)  # said before anything is loaded
     prompts = read_prompts(config.prompts)
     tokenizer = load_tokenizer(config.model)
     policy = load_policy(config.model, device=machine.device)
@@ -244,7 +240,9 @@ def update(
     Yields after every optimizer step; `position.round` keeps count, and the means over the tokens of all steps.
     """
     rollout, means = position.round.rollout, position.round.means
-    for prompts in _minibatches(len(rollout.batches.examples), config, position.step)[position.round.updates :]:
+    all_prompts, seed = len(rollout.batches.examples), f"{config.seed}/{position.step}"
+    planned = minibatches(all_prompts, config.minibatches, epochs=config.epochs, seed=seed)
+    for prompts in planned[position.round.updates :]:
         if position.round.over:
             return
         rows = rollout.rows(prompts)
@@ -328,13 +326,3 @@ def loss_of(
 def values_of(value_model, batch: Batch) -> torch.Tensor:
     """V(s_t) for each completion token, where s_t is everything before it: (completion tokens,) float32."""
     return value_model.score(completion_hidden(trunk_of(value_model), batch)).squeeze(-1).float()
-
-
-def _minibatches(prompts: int, config: PolicyGradientConfig, step: int) -> list[list[int]]:
-    """For each optimizer step of the round, the prompts whose completions it takes; shuffled anew every pass."""
-    chosen = []
-    for epoch in range(config.epochs):
-        order = list(range(prompts))
-        random.Random(f"{config.seed}/{step}/{epoch}").shuffle(order)
-        chosen += [order[number :: config.minibatches] for number in range(config.minibatches)]
-    return chosen
