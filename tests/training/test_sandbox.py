@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -70,7 +72,7 @@ def test_a_fork_bomb_stays_small_and_dies():
         "        n += 1\nexcept OSError:\n    pass"
     )
     outcome = run_tests(program, ["assert 0 < n <= 8", "open('n', 'w')"], Limits(seconds=2, processes=8))
-    assert outcome.passed == {0, 1} and outcome.timed_out
+    assert outcome.passed == {0, 1}
     until = time.monotonic() + 5  # the killed are gone once the kernel has come round to them
     while left := _programs():
         assert time.monotonic() < until, left
@@ -88,11 +90,11 @@ def _programs() -> list[str]:
 
 def test_no_socket_of_any_kind():
     program = (
-        "import socket\ndef opens(family):\n    try: socket.socket(family)\n    except OSError: return False\n"
-        "    return True"
+        "import socket\ndef opens(family):\n    try: socket.socket(getattr(socket, family))\n"
+        "    except OSError: return False\n    return True"
     )
     families = ("AF_INET", "AF_INET6", "AF_UNIX", "AF_NETLINK")
-    assert passed(program, *[f"assert not opens(socket.{family})" for family in families]) == [0, 1, 2, 3]
+    assert passed(program, *[f"assert not opens({family!r})" for family in families]) == [0, 1, 2, 3]
 
 
 def test_no_secret_of_the_environment(monkeypatch):
@@ -139,6 +141,9 @@ def test_output_without_end_is_nobodys_memory():
     assert outcome.timed_out and not outcome.passed
 
 
+# --- programs that would rather deceive their tests -------------------------------------------------------------------
+
+
 def test_a_report_that_nobody_asked_for_passes_nothing():
     program = (
         "import os\nfor _ in range(100_000):\n    for number in range(3, 20):\n"
@@ -147,18 +152,120 @@ def test_a_report_that_nobody_asked_for_passes_nothing():
     assert passed(program, "assert False", limits=Limits(seconds=2)) == []
 
 
+SNEAK = """
+import sys
+def found(parts):
+    frame, seen = sys._getframe(), []
+    while frame:
+        seen += [frame.f_globals, frame.f_locals]
+        frame = frame.f_back
+    return any("".join(parts) in repr(names) for names in [*seen, *map(vars, list(sys.modules.values()))])
+"""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import builtins\nbuiltins.exec = builtins.compile = lambda *a, **k: None",
+        "import __main__, sys\n__main__.report = print\nfor frame in [sys._getframe(1)]:\n"
+        "    for n in range(9): __main__.report(frame.f_locals.get('job'), {'passed': n})",
+        "class Any:\n    def __eq__(self, other): return True\n    __lt__ = __le__ = __gt__ = __ge__ = __eq__\n"
+        "    def __ne__(self, other): return False\n    def __call__(self, *a): return self\ndouble = Any()",
+        "class Four(int):\n    def __eq__(self, other): return True\ndef double(x): return Four(9)",
+        "def double(x): raise SystemExit(0)",
+        "import os\ndef double(x): os._exit(0)",
+        "def abs(x): return 0\ndef all(x): return True\ndef isinstance(*a): return True\ndef double(x): return 9",
+        "import math\nmath.isclose = lambda *a, **k: True\ndef double(x): return 9",
+        "AssertionError = Exception\n__debug__ = False\n" if False else "def double(x): return x",
+    ],
+)
+def test_a_program_that_attacks_its_judge_passes_nothing(program):
+    assert passed(
+        program,
+        "assert double(2) == 4",
+        "assert abs(double(2) - 4) < 1e-6",
+        "assert all([double(2) == 4])",
+        "import math\nassert math.isclose(double(2), 4)",
+        "assert not double(2) != 4",
+        "assert isinstance(double(2), str)",
+    ) == []
+
+
+def test_a_program_does_not_find_its_tests():
+    assert passed(SNEAK, "assert not found(['mar', 'ker'])  # marker", "assert found(['fo', 'und'])") == [0, 1]
+
+
+def test_a_tests_own_function_is_no_way_into_its_process():
+    program = "def reach(f, name):\n    try: getattr(f, name)\n    except AttributeError: return False\n    return True"
+    names = ("__globals__", "__code__", "__closure__", "__self__", "gi_frame")
+    own = "def own(x):\n    return x\ndef made():\n    yield 1\n"
+    tests = [f"{own}assert not reach(own, {name!r}) and not reach(made(), {name!r})" for name in names]
+    assert passed(program, *tests) == [0, 1, 2, 3, 4]
+
+
+def test_what_tests_do_with_a_program():
+    """Across two processes as in one: in place, by callback, with objects, exceptions and generators."""
+    program = """
+import datetime, math
+from collections import namedtuple
+class Empty(LookupError): pass
+class Stack:
+    def __init__(self, *items): self.items = list(items)
+    def push(self, item): self.items.append(item); return self
+    def pop(self):
+        if not self.items: raise Empty('nothing is left')
+        return self.items.pop()
+    def __len__(self): return len(self.items)
+    def __add__(self, other): return Stack(*self.items, *other.items)
+    def __eq__(self, other): return isinstance(other, Stack) and other.items == self.items
+    def __contains__(self, item): return item in self.items
+class Row(list): pass
+Point = namedtuple('Point', 'x y')
+KEPT = [1]
+def double(x): return x * 2
+def sort(x): x.sort()
+def keep(x): KEPT.append(x)
+def apply(f, *args, **named): return f(*args, **named)
+def count(n): yield from range(n)
+def refuse(x): raise ValueError(f'not {x}')
+def many(): return (1, [2, {3}], {'a': None}, b'x', 1 + 2j, float('inf'), 10 ** 5000, 'ü', True, frozenset([1]))
+def tomorrow(day): return day + datetime.timedelta(1)
+"""
+    tests = [
+        "assert double(2) == 4 and double('a') == 'aa' and sum(map(double, [1, 2])) == 6",
+        "x = [3, 1]; sort(x); assert x == [1, 3]",
+        "assert apply(lambda a, b=1: a + b, 2, b=5) == 7 and apply(sorted, [2, 1]) == [1, 2]",
+        "assert list(count(3)) == [0, 1, 2] and next(count(1)) == 0",
+        "s = Stack(); assert not s and s.push(1).push(2).pop() == 2 and len(s) == 1 and 1 in s",
+        "assert Stack(1) + Stack(2) == Stack(1, 2) != Stack(3) and isinstance(s, Stack) and not isinstance(3, Stack)",
+        "try: Stack().pop(); assert False\nexcept Empty as error: assert 'nothing is left' in str(error)",
+        "try: refuse(3); assert False\nexcept ValueError as error: assert str(error) == 'not 3'",
+        "assert many() == (1, [2, {3}], {'a': None}, b'x', 1+2j, float('inf'), 10**5000, 'ü', True, frozenset([1]))",
+        "import datetime; assert tomorrow(datetime.date(2024, 2, 28)) == datetime.date(2024, 2, 29)",
+        "assert Row([1, 2]) == [1, 2] and Point(1, 2) == (1, 2) and Point(1, 2).x == 1 and math.sqrt(4) == 2",
+        "assert KEPT == [1]; keep(2); assert KEPT == [1, 2]",
+        "def helper(x): return double(x) + 1\nassert [helper(n) for n in range(3)] == [1, 3, 5]",
+    ]
+    assert passed(program, *tests) == list(range(len(tests)))
+    assert passed(program, "assert double(2) == 5", "refuse(1)", "assert Row([1]) == [2]", "nothing()", "x = (") == []
+
+
 def test_other_processes_are_out_of_reach():
     program = (
         "import ctypes, os\nlibc = ctypes.CDLL(None)\n"
-        "def refused(call, *arguments):\n    try: call(*arguments); return False\n    except OSError: return True"
+        "def refused(name, *arguments):\n    try: getattr(os, name)(*arguments); return False\n"
+        "    except OSError: return True\n"
+        "def judge(): return os.getppid()\n"
+        "def reads(path):\n    try: open(path, 'rb').read(1); return True\n    except OSError: return False"
     )
     assert passed(
         program,
-        "assert refused(os.kill, os.getppid(), 9)",
-        "assert refused(os.setsid)",
+        "assert refused('kill', judge(), 9)",
+        "assert refused('setsid')",
         "assert libc.unshare(0x10000000) == -1 and libc.ptrace(0, 0, 0, 0) == -1",
-        "assert refused(os.setpgid, 0, 0)",
-    ) == [0, 1, 2, 3]
+        "assert refused('setpgid', 0, 0)",
+        "assert not any(reads(f'/proc/{judge()}/{what}') for what in ('mem', 'fd/0', 'environ', 'maps'))",
+    ) == [0, 1, 2, 3, 4]
 
 
 def test_nothing_is_left_behind():
@@ -167,34 +274,44 @@ def test_nothing_is_left_behind():
     assert set(Path("/tmp").glob("prefloop-program-*")) <= before
 
 
+@pytest.fixture
+def readable():
+    """A folder that every user may read."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="the other tests run without root's rights already")
-def test_it_holds_without_roots_rights_too():
+def test_it_holds_without_roots_rights_too(readable):
     """Where the worker is a user like any other: no user of its own to become, but the filter and Landlock hold."""
     interpreter = "/usr/bin/python3"
     if not Path(interpreter).exists():
         pytest.skip("there is no Python that every user may run")
-    child = (ROOT / "training/rewards/sandbox_child.py").read_text()
+    for name in ("sandbox_child.py", "sandbox_calls.py"):
+        shutil.copy(ROOT / "training/rewards" / name, readable)
     job = {
         "program": "import os, socket\ndef refused(call, *arguments):\n    try: call(*arguments); return False\n"
-        "    except OSError: return True",
-        "tests": ["assert refused(socket.socket)", "assert refused(os.kill, os.getppid(), 0)", "assert os.getuid()"],
-        "secret": "s", "report": 1, "uid": None, "seconds": 5, "memory": 1 << 29, "file_size": 1 << 20,
-        "processes": 8, "running": 50,
+        "    except OSError: return True\ndef tried():\n    return refused(socket.socket), "
+        "refused(os.kill, os.getppid(), 0), os.getuid()",
+        "report": 1, "uid": None, "seconds": 5, "memory": 1 << 29, "file_size": 1 << 20, "processes": 8, "running": 50,
     }  # fmt: skip
+    questions = {"tests": ["assert tried() == (True, True, 65534)"], "secret": "s", "report": 1}
     done = subprocess.run(
-        [interpreter, "-I", "-S", "-B", "-c", child],
-        input=json.dumps(job), capture_output=True, text=True, user=65534, group=65534, extra_groups=[], cwd="/tmp",
+        [interpreter, "-I", "-S", "-B", str(readable / "sandbox_child.py")],
+        input=sandbox._message(job) + sandbox._message(questions), capture_output=True,
+        user=65534, group=65534, extra_groups=[], cwd=readable,
     )  # fmt: skip
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert "user" not in lines[0]["ready"] and [line["passed"] for line in lines[1:]] == [0, 1, 2], done.stderr
+    assert "user" not in lines[0]["ready"] and [line["passed"] for line in lines[1:]] == [0], done.stderr
 
 
-def test_where_nothing_keeps_a_program_from_files_it_is_not_run(monkeypatch, tmp_path):
+def test_where_nothing_keeps_a_program_from_files_it_is_not_run(monkeypatch, readable):
     """As on a kernel without Landlock, for a worker that is not root."""
-    child = tmp_path / "child.py"
+    shutil.copy(ROOT / "training/rewards/sandbox_calls.py", readable)
+    child = readable / "child.py"
     text = (ROOT / "training/rewards/sandbox_child.py").read_text()
     child.write_text(text.replace("version = _libc.syscall(444, None, 0, 1)", "version = -1"))
-    tmp_path.chmod(0o755)
     monkeypatch.setattr(sandbox, "_CHILD", child)
     monkeypatch.setattr(sandbox, "_interpreter", lambda: (sys.executable, False))
     with pytest.raises(TrainingError, match="cannot be run safely on this machine"):

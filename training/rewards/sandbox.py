@@ -1,7 +1,8 @@
 """Programs that nobody has read, run where they can do no harm: a child process that has given up its rights.
 
 The parent's part: an empty environment and folder, a process group that is killed as one, a time limit that no program
-can talk its way out of, and a bound on what is read from it. The child's part is in `sandbox_child.py`.
+can talk its way out of, and a bound on what is read from it. The child's part is in `sandbox_child.py`,
+and how its tests use a program that they do not trust in `sandbox_calls.py`.
 """
 
 import contextlib
@@ -53,8 +54,9 @@ class Outcome:
 def run_tests(program: str, tests: list[str], limits: Limits) -> Outcome:
     """Run the program once, and then each test (a statement such as an assert) with the program's names.
 
-    A program that ends the process, loops or dies passes the tests only that were done before. Raises TrainingError
-    where this machine cannot hold a program in.
+    Tests run in a process of their own that asks the program's for what it computes, so a program can neither read
+    them nor touch what judges it. One that ends its process, loops or dies passes only the tests done before. Raises
+    TrainingError where this machine cannot hold a program in.
     """
     interpreter, for_others = _interpreter()
     uid = _FIRST_UID + secrets.randbelow(_UIDS) if for_others else None
@@ -65,7 +67,7 @@ def run_tests(program: str, tests: list[str], limits: Limits) -> Outcome:
             os.chown(folder, uid, uid)
         reading, writing = os.pipe()
         job = {
-            "program": program, "tests": tests, "secret": secret, "report": writing, "uid": uid,
+            "program": program, "report": writing, "uid": uid,
             "seconds": math.ceil(limits.seconds), "memory": limits.memory_mb << 20, "file_size": _FILE_SIZE,
             "processes": limits.processes, "running": 0 if for_others else _running_processes(),
         }  # fmt: skip
@@ -83,7 +85,8 @@ def run_tests(program: str, tests: list[str], limits: Limits) -> Outcome:
                 )
             finally:
                 os.close(writing)
-            said, timed_out = _follow(child, json.dumps(job).encode(), reports, limits.seconds)
+            questions = {"tests": tests, "secret": secret, "report": writing}
+            said, timed_out = _follow(child, _message(job) + _message(questions), reports, limits.seconds)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     lines = [line for line in map(_parsed, said.splitlines()) if line.get("secret") == secret]
@@ -129,6 +132,11 @@ def _follow(child: subprocess.Popen, job: bytes, reports, seconds: float) -> tup
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
     return said, timed_out
+
+
+def _message(value: dict) -> bytes:
+    data = json.dumps(value).encode()
+    return len(data).to_bytes(8, "big") + data
 
 
 def _parsed(line: bytes) -> dict:

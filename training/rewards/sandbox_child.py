@@ -1,8 +1,10 @@
 """Inside the sandbox: takes every right from its own process, then runs a program and its tests. Only stdlib.
 
-Started by `sandbox.py` as `python -I -S -B` with an empty environment, in an empty folder, with one JSON object on its
-standard input. Line by line it reports on the file descriptor named there: "ready" with the layers that hold, then each
-test that passed. What holds, from the inside out:
+Started by `sandbox.py` as `python -I -S -B` with an empty environment, in an empty folder. Its standard input brings
+two JSON objects, each after its length: how to be shut in and the program, and then the tests. Between the two it
+forks. The program's process has never seen the tests and cannot report; the tests' process runs no line of the program
+and asks it for what it computes (`sandbox_calls.py`). Line by line the latter reports on the file descriptor that it
+was told: "ready" with the layers that hold, then each test that passed. What holds both, from the inside out:
 
 - no_new_privs and a seccomp filter: no sockets, no signals, no new namespaces, no leaving the process group;
 - Landlock: files are written in the own folder only, and read there and where Python lives;
@@ -19,6 +21,12 @@ import os
 import resource
 import struct
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import sandbox_calls
+
+sys.path.pop(0)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -43,7 +51,7 @@ _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 
 def main() -> None:
-    job = json.loads(sys.stdin.buffer.read())
+    job = received()
     limit(job)
     held = [name for name, layer in (("network", no_network), ("user", lambda: other_user(job["uid"]))) if layer()]
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
@@ -54,8 +62,18 @@ def main() -> None:
     if not {"user", "files"} & set(held):
         raise OSError("nothing would keep the program from this user's files")
     seccomp()
-    report(job, {"ready": held})
-    run(job)
+    (questions, asking), (answers, answering) = os.pipe(), os.pipe()
+    if os.fork() == 0:
+        for closed in (0, job["report"], asking, answers):
+            os.close(closed)
+        run_program(job["program"], questions, answering)
+    os.close(questions), os.close(answering)
+    run_tests(received(), {"ready": held}, sandbox_calls.Peer(answers, asking))
+
+
+def received() -> dict:
+    """The next JSON object of the standard input, and not a byte beyond: what follows is not for the program."""
+    return json.loads(sandbox_calls.exactly(0, int.from_bytes(sandbox_calls.exactly(0, 8), "big")))
 
 
 def limit(job: dict) -> None:
@@ -68,7 +86,8 @@ def limit(job: dict) -> None:
     ):
         resource.setrlimit(what, (value, value))
     # Counted for the user, not for the program: on a user's own account what already runs there counts too.
-    processes = job["processes"] + (job["running"] if job["uid"] is None else 0)
+    # One more is the tests' own.
+    processes = job["processes"] + 1 + (job["running"] if job["uid"] is None else 0)
     resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
 
 
@@ -137,14 +156,27 @@ def seccomp() -> None:
         raise OSError(ctypes.get_errno(), "the kernel takes no seccomp filter")
 
 
-def run(job: dict) -> None:
-    """The program once, then every test in its names. Ending early passes nothing: each pass is reported by itself."""
+def run_program(program: str, questions: int, answering: int) -> None:
+    """The program once, and then what it is asked for. One that ends here or raises answers nothing."""
     names: dict = {"__name__": "__main__"}
     try:
-        exec(compile(job["program"], "<program>", "exec"), names)
-    except BaseException:
+        exec(compile(program, "<program>", "exec"), names)
+        peer = sandbox_calls.Peer(questions, answering, names)
+        peer.send("loaded")
+        peer.serve()
+    finally:
         os._exit(0)
-    for number, test in enumerate(job["tests"]):
+
+
+def run_tests(job: dict, ready: dict, program: sandbox_calls.Peer) -> None:
+    """Every test by itself, in names that they share. Ending early passes nothing: each pass is reported by itself."""
+    report(job, ready)
+    try:
+        loaded = program.receive() == "loaded"
+    except (EOFError, ValueError):
+        loaded = False
+    names = sandbox_calls.Names(program)
+    for number, test in enumerate(job["tests"] if loaded else ()):
         try:
             exec(compile(test, f"<test {number}>", "exec"), names)
         except BaseException:
