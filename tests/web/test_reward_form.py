@@ -9,7 +9,9 @@ from django.conf import settings
 
 from annotate.datasets.importing import import_file
 from annotate.models import ModelVersion, Run
+from annotate.runs import claim, follow
 from annotate.runs.directory import prepare
+from annotate.runs.selectors import run_view
 
 pytestmark = pytest.mark.django_db
 
@@ -73,6 +75,32 @@ def test_rules_of_the_form_stand_in_the_frozen_config_and_answers_in_its_data(se
     ]
 
 
+@pytest.mark.slow
+def test_ppo_as_the_form_sets_it_goes_through_the_trainer_itself(send, ready):
+    """Every part of the reward that a person chose is earned, with its weight, in the run's curves."""
+    from tests.training.tiny import save_tiny
+    from training.models import load_reward_model, load_tokenizer, save_model
+
+    policy = save_tiny(settings.VAR_DIR / ready.policy.source)
+    shutil.rmtree(settings.VAR_DIR / ready.reward_model.source)
+    save_model(load_reward_model(policy, seed=1), load_tokenizer(policy), settings.VAR_DIR / ready.reward_model.source)
+    run, html = send("ppo", **{
+        "max_length-use": "rewards", "max_length-limit": "6", "max_length-unit": "characters",
+        "max_length-weight": "2", "regex-use": "rewards", "regex-pattern": "[a-z]", "regex-weight": "-0.5",
+        "steps": "2", "prompts_per_step": "4", "samples": "4", "max_tokens": "8", "sample_prompts": "1",
+        "precision": "fp32", "device": "cpu",
+    })  # fmt: skip
+    assert run is not None, html
+    follow.supervise(claim.claim(run.pk, "worker"), follow.NEVER)
+    run.refresh_from_db()
+    assert (run.state, run.error) == ("succeeded", "") and run.model_made.parent == ready.policy
+    curves = {name: curve["values"] for name, curve in run_view(run).series.items()}
+    parts = ("reward_model", "reward_max_length", "reward_regex")
+    for total, model, length, pattern in zip(curves["reward"], *(curves[name] for name in parts), strict=True):
+        assert total == pytest.approx(model + 2 * length - 0.5 * pattern, abs=1e-4)
+    assert 0 < max(curves["reward_regex"]) <= 1 and "kl" in curves
+
+
 def test_judges_for_cgpo_and_a_second_reward_model_by_its_name(send, ready):
     second = make_model(ready, "reward", "manners")
     run, _ = send("cgpo", **{
@@ -103,6 +131,10 @@ def test_judges_for_cgpo_and_a_second_reward_model_by_its_name(send, ready):
         ("cgpo", {}, "needs judges"),
         ("grpo", {"reward_model": ""}, "This needs a reward model (train one first), or further rewards"),
         ("grpo", {"regex-use": "rewards"}, 'id="id_regex-pattern_error"'),
+        ("grpo", {"regex-use": "rewards", "regex-pattern": "(a"}, "the pattern (a is no regular expression"),
+        ("grpo", {"more-rewards": '[{"source": "json", "schema": {"type": 7}}]'}, "the JSON schema is not one"),
+        ("grpo", {"more-rewards": '[{"source": "jsn"}]'}, "there is no source jsn (did you mean json?)"),
+        ("grpo", {"json-use": "rewards", "json-weight": "heavy"}, 'id="id_json-weight_error"'),
         ("grpo", {"regex-pattern": "x"}, "Choose what this counts as"),
         ("grpo", {"max_length-use": "judges", "max_length-limit": "3"}, 'id="id_max_length-use_error"'),
         ("grpo", {"model-use": "rewards", "model-registry": "starter"}, 'id="id_model-registry_error"'),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.config import ConfigError, filled, setting, suggestion
+from training.rewards.patterns import compiled
 
 UNITS = ("tokens", "words", "characters")
 
@@ -68,6 +69,12 @@ class ValidJSON(Source):
     )
     fenced: bool = setting(False, "JSON inside a ``` block counts too")
 
+    def check(self) -> None:
+        if self.schema is not None:
+            from training.rewards.json_schema import validator_of  # takes long to import, and is seldom needed
+
+            validator_of(self.schema)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Regex(Source):
@@ -76,6 +83,9 @@ class Regex(Source):
     pattern: str = setting(help="a regular expression, in the syntax of Python's regex package")
     whole: bool = setting(False, "the pattern must match the whole completion")
     timeout: float = setting(1.0, "seconds after which a search is given up, and the source has failed", low=0.001)
+
+    def check(self) -> None:
+        compiled(self.pattern)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,12 @@
 import json
 from collections.abc import Callable
 
-import jsonschema
 import regex
-from jsonschema.exceptions import SchemaError
-from referencing import Registry
 
 from training.config import ConfigError
 from training.records import Prompt
+from training.rewards.json_schema import validator_of
+from training.rewards.patterns import compiled
 from training.rewards.source import Failure
 from training.rewards.spec import LengthPenalty, MaxLength, ValidJSON
 from training.rewards.spec import Regex as RegexSpec
@@ -62,10 +61,7 @@ class JSONSource:
 
     def __init__(self, spec: ValidJSON):
         self.fenced = spec.fenced
-        try:
-            self.schema = None if spec.schema is None else _validator(spec.schema)
-        except SchemaError as error:
-            raise ConfigError(f"the JSON schema is not one: {error.message}") from None
+        self.schema = None if spec.schema is None else validator_of(spec.schema)
 
     def score(self, prompts: list[Prompt], completions: list[str]) -> list[float | Failure]:
         return [self._one(prompt, text) for prompt, text in zip(prompts, completions, strict=True)]
@@ -79,13 +75,15 @@ class JSONSource:
             return 0.0
         own = prompt.reference.get("schema")
         try:
-            validator = self.schema if own is None else _validator(own)
-        except SchemaError as error:
-            return Failure(f"found a schema in the prompt's row that is not one ({error.message})")
+            validator = self.schema if own is None else validator_of(own)
+        except ConfigError as error:
+            return Failure(f"found a schema in the prompt's row, and {error},")
         try:
             return float(validator is None or validator.is_valid(value))
         except RecursionError:
             return 0.0
+        except TimeoutError:
+            return Failure("was given up: a pattern of its schema takes too long")
 
 
 class RegexSource:
@@ -94,10 +92,7 @@ class RegexSource:
     def __init__(self, spec: RegexSpec):
         self.name = f"the pattern {spec.pattern}"
         self.whole, self.timeout = spec.whole, spec.timeout
-        try:
-            self.pattern = regex.compile(spec.pattern)
-        except regex.error as error:
-            raise ConfigError(f"{self.name} is no regular expression: {error}") from None
+        self.pattern = compiled(spec.pattern)
 
     def score(self, prompts: list[Prompt], completions: list[str]) -> list[float | Failure]:
         return [self._one(text) for text in completions]
@@ -108,13 +103,6 @@ class RegexSource:
             return float(search(text, timeout=self.timeout) is not None)
         except TimeoutError:
             return Failure(f"was given up after {self.timeout} seconds")
-
-
-def _validator(schema: dict):
-    """Of the draft that the schema names. An empty registry: a "$ref" never makes it fetch an address."""
-    cls = jsonschema.validators.validator_for(schema)
-    cls.check_schema(schema)
-    return cls(schema, registry=Registry())
 
 
 def _refuse(constant: str):

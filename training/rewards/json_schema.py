@@ -1,0 +1,45 @@
+"""JSON schemas as the rewards use them: no address is ever fetched, and no pattern can hold up a run."""
+
+import jsonschema
+from jsonschema.exceptions import SchemaError, ValidationError
+from referencing import Registry
+
+from training.config import ConfigError
+from training.rewards.patterns import compiled
+
+# Seconds for one search of a schema's pattern in one string.
+_PATTERN_SECONDS = 1.0
+
+
+def validator_of(schema: dict):
+    """Of the draft that the schema names. Raises ConfigError where it is no schema, or a pattern in it is none.
+
+    An empty registry: a "$ref" never makes it fetch an address. Its `is_valid` raises TimeoutError for a pattern that
+    backtracks for ever.
+    """
+    cls = jsonschema.validators.validator_for(schema)
+    try:
+        cls.check_schema(schema)
+    except SchemaError as error:
+        raise ConfigError(f"the JSON schema is not one: {error.message}") from None
+    bounded = {"pattern": _pattern, "patternProperties": _pattern_properties}
+    return jsonschema.validators.extend(cls, bounded)(schema, registry=Registry())
+
+
+def _pattern(validator, pattern, instance, schema):
+    if validator.is_type(instance, "string") and not _found(pattern, instance):
+        yield ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
+def _pattern_properties(validator, by_pattern, instance, schema):
+    if not validator.is_type(instance, "object"):
+        return
+    for pattern, below in by_pattern.items():
+        for key, value in instance.items():
+            if _found(pattern, key):
+                yield from validator.descend(value, below, path=key, schema_path=pattern)
+
+
+def _found(pattern: str, text: str) -> bool:
+    return compiled(pattern).search(text, timeout=_PATTERN_SECONDS) is not None
+
