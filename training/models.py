@@ -21,8 +21,6 @@ transformers.logging.disable_progress_bar()
 
 HEADS = "heads.safetensors"
 
-# One of these lies in every directory that has a tokenizer.
-_TOKENIZER_FILES = ("*token*", "vocab*", "*.model")
 # Reserved for padding by the families that have no pad token of their own set.
 _PAD_TOKENS = ("<|finetune_right_pad_id|>", "<pad>", "<|pad|>", "[PAD]")
 
@@ -36,9 +34,6 @@ def load_tokenizer(source: str):
 
     A pad equal to the end would make a plain loader of a reward model score the token before the end.
     """
-    directory = Path(source)
-    if directory.is_dir() and not any(any(directory.glob(pattern)) for pattern in _TOKENIZER_FILES):
-        raise ModelLoadError(f"{source} holds no tokenizer: there is no tokenizer.json in it")
     with _load_errors(source, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(source, **_where(source))
     if tokenizer.eos_token_id is None:

@@ -158,9 +158,31 @@ def test_train_fails_with_the_runs_reason(loop, monkeypatch, settings):
         train("reward", "--wait")
 
 
+@pytest.mark.django_db(transaction=True)
+def test_train_takes_rules_alone_and_an_endpoint(loop, tmp_path):
+    def import_lines(kind, line):
+        (tmp_path / f"{kind}.jsonl").write_text(line + "\n")
+        call_command("import", "loop", str(tmp_path / f"{kind}.jsonl"), kind=kind, verbosity=0)
+
+    rule = 'rewards={"source": "max_length", "words": 9}'
+    import_lines("prompts", '{"prompt": "Q"}')
+    loop.reward_model = make_model(loop, "reward", "taste")
+    loop.save()
+    train("grpo", rule)
+    train("grpo", rule, "--without-reward-model")
+    assert [run.reward_model for run in Run.objects.order_by("pk")] == [loop.reward_model, None]
+    endpoint = loop.chat_endpoints.create(name="Elder", base_url="http://127.0.0.1:9/v1", model_name="judge-1")
+    import_lines("comparisons", '{"prompt": "Q", "responses": ["a", "b"]}')
+    train("judge", "--endpoint", "Elder")
+    run = Run.objects.get(recipe="judge")
+    assert (run.endpoint, run.base_model) == (endpoint, None)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (["judge", "--endpoint", "nobody"], "has no endpoint nobody"),
+        (["grpo", "--reward-model", "taste", "--without-reward-model"], "not allowed with argument"),
         (["reward", "epoch=3"], "did you mean epochs"),
         (["reward", "epochs"], "epochs is not a setting: write key=value."),
         (["alchemy"], "does not start a recipe alchemy"),

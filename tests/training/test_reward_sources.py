@@ -361,7 +361,7 @@ def test_a_reward_model_that_is_none_is_refused_before_anything_is_drawn(models,
     for path in (tmp_path / "bare").glob("*token*"):
         path.unlink()
     run = train("best_of_n", tmp_path / "bare_run", **settings, reward_model=tmp_path / "bare")
-    assert run.code == 2 and f"the reward source model: {tmp_path / 'bare'} holds no tokenizer" in run.error
+    assert run.code == 2 and "there is no tokenizer.json in it" in run.error and "bare" in run.error
 
 
 def test_another_tokenizer_is_said_once(models, tmp_path):

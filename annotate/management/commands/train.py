@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotate.errors import UserError
-from annotate.models import Dataset, ModelVersion, Project, Run
+from annotate.models import ChatEndpoint, Dataset, ModelVersion, Project, Run
 from annotate.runs import claim
 from annotate.runs.directory import run_directory
 from annotate.runs.follow import supervise
@@ -40,7 +40,12 @@ class Command(BaseCommand):
         parser.add_argument("--dataset", type=int, metavar="ID", help="default: the project's data, frozen now")
         parser.add_argument("--model", metavar="NAME", help="the model to start from: its name, or a directory or "
                             "hub id, which then is added to the project (default: the promoted policy)")  # fmt: skip
-        parser.add_argument("--reward-model", metavar="NAME", help="in the same way (default: the promoted one)")
+        scored = parser.add_mutually_exclusive_group()
+        scored.add_argument("--reward-model", metavar="NAME", help="in the same way (default: the promoted one)")
+        scored.add_argument(
+            "--without-reward-model", action="store_true", help="take none: rewards=… names all there is to earn"
+        )
+        parser.add_argument("--endpoint", metavar="NAME", help="who is asked in place of a model (judge)")
         parser.add_argument("--title", default="")
         parser.add_argument(
             "--wait", action="store_true",
@@ -104,7 +109,9 @@ def _create(recipe: str, slug: str, options: dict) -> Run:
     return create_run(
         project, recipe, user=None, params=_params(options["pairs"]), dataset=dataset,
         base_model=_model(project, ModelVersion.Kind.POLICY, options["model"]),
-        reward_model=_model(project, ModelVersion.Kind.REWARD, options["reward_model"]), title=options["title"],
+        reward_model=_model(project, ModelVersion.Kind.REWARD, options["reward_model"]),
+        without_reward_model=options["without_reward_model"], endpoint=_endpoint(project, options["endpoint"]),
+        title=options["title"],
     )
 
 
@@ -133,6 +140,15 @@ def _added(project: Project, kind: str, said: str) -> ModelVersion:
     source = checked_source(str(path.resolve()) if path.is_dir() else said)
     name = path.parent.name if path.name == "model" else path.name  # the model of a run directory is DIR/model
     return project.models.filter(source=source).first() or add_external(project, kind, name, source)
+
+
+def _endpoint(project: Project, name: str | None) -> ChatEndpoint | None:
+    if name is None:
+        return None
+    endpoint = project.chat_endpoints.filter(name=name).first()
+    if endpoint is None:
+        raise UserError(f"The project {project.slug} has no endpoint {name}.")
+    return endpoint
 
 
 def _a_worker_is_busy() -> bool:
