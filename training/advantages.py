@@ -106,8 +106,10 @@ def constrained_rewards(
     0 where a judge failed the completion; r̄ is the mean of the prompt's completions. Less the batch's mean it is the
     advantage: a completion is reinforced if it passes all judges and is better than average, and else made less likely.
     After the calibrated-regularized policy gradient (CRPG) of Xu et al. 2024, "The Perfect Blend: Redefining RLHF with
-    Mixture of Judges". It deviates in r̄, which there is the reward of one response that comes with the prompt (σ(r − r̄)
-    makes prompts comparable either way), and has one task with one set of judges where the paper mixes several.
+    Mixture of Judges", eqs. 5, 8 and 11; the batch's mean is their eq. 12. It deviates in r̄, which there is the reward
+    of one fixed response (of the data, or drawn from π_ref before training), so that σ(r − r̄) is how probably that one
+    is beaten. Here it is how probably the policy's own average is, which needs no such response and does not saturate
+    as the policy leaves the reference behind; prompts are comparable either way.
     """
     calibrated = torch.sigmoid(scores - scores.mean(1, keepdim=True))
     return torch.where(passed, (1 - log_ratios / kl_max).clamp(min=0) * calibrated, 0.0)

@@ -5,7 +5,10 @@ from collections import deque
 from training.events import EventLog
 from training.recipes.presets import PolicyGradientConfig
 
+# Over so many steps, and over the whole run, what grows and falls how far is no longer learning.
 _WINDOW = 10
+_LONGER = {"window": 1.5, "run": 2.0}
+_SHARPER = {"window": 0.3, "run": 0.1}
 _ALIKE = 0.9
 _SAMPLER_GAP = 0.1
 _CLIPPED = 0.5
@@ -17,10 +20,14 @@ class Monitor:
 
     def __init__(self, log: EventLog, config: PolicyGradientConfig):
         self.log, self.config = log, config
+        self.began: dict[str, float] = {}  # the first round since this process began
+        self.rounds = 0
         self.history: deque[dict[str, float]] = deque(maxlen=_WINDOW)
         self.said: set[str] = set()
 
     def watch(self, metrics: dict[str, float]) -> None:
+        self.began = self.began or metrics
+        self.rounds += 1
         self.history.append(metrics)
         troubles = dict(self._troubles())
         for name, text in troubles.items():
@@ -30,7 +37,7 @@ class Monitor:
 
     def _troubles(self):
         """(name, sentence) of each trouble that the last rounds show."""
-        first, last = self.history[0], self.history[-1]
+        last = self.history[-1]
         if last["truncated"] == 1:
             yield (
                 "truncated",
@@ -65,6 +72,12 @@ class Monitor:
                 "kl",
                 f"the KL to the reference is {last['kl']:.1f} nats, twice kl_target={self.config.kl_target} or more",
             )
+        if self.config.baseline == "constrained" and last["kl"] > self.config.kl_max:
+            yield (
+                "kl_max",
+                f"the KL to the reference is {last['kl']:.1f} nats, more than kl_max={self.config.kl_max}: nothing is "
+                "left of most rewards",
+            )
         if len(self.history) == _WINDOW:
             if all(metrics.get("explained_variance", 1) < 0 for metrics in self.history):
                 yield (
@@ -72,15 +85,20 @@ class Monitor:
                     f"for {_WINDOW} steps the value model has foreseen returns worse than their mean would: a higher "
                     "value_learning_rate may help, or a lower one if value_loss grows",
                 )
-            if last["reward"] > first["reward"] and last["length"] > 1.5 * first["length"]:
-                yield (
-                    "length",
-                    f"reward rises while completions grow from {first['length']:.0f} to {last['length']:.0f} tokens in "
-                    f"{_WINDOW} steps: the reward model may be paying for length",
-                )
-            if last["entropy"] < 0.3 * first["entropy"]:
-                yield (
-                    "entropy",
-                    f"the policy's entropy fell from {first['entropy']:.2f} to {last['entropy']:.2f} nats a token in "
-                    f"{_WINDOW} steps: its completions are becoming all alike",
-                )
+            yield from self._drifts(last, self.history[0], _WINDOW, "window")
+            yield from self._drifts(last, self.began, self.rounds, "run")
+
+    def _drifts(self, last: dict[str, float], first: dict[str, float], steps: int, over: str):
+        """What has gone too far since `first`."""
+        if last["reward"] > first["reward"] and last["length"] > _LONGER[over] * first["length"]:
+            yield (
+                "length",
+                f"reward rises while completions grow from {first['length']:.0f} to {last['length']:.0f} tokens in "
+                f"{steps} steps: the reward model may be paying for length",
+            )
+        if last["entropy"] < _SHARPER[over] * first["entropy"]:
+            yield (
+                "entropy",
+                f"the policy's entropy fell from {first['entropy']:.2f} to {last['entropy']:.2f} nats a token in "
+                f"{steps} steps: its completions are becoming all alike",
+            )

@@ -214,9 +214,10 @@ CASES = [
     Case("dr_grpo", "k2, β > 0, 600 steps", {"kl_estimator": "k2", "steps": 600}),
     Case("dr_grpo", "KL in the reward", {"kl_in": "reward", "kl_estimator": "k1"}),
     Case("cgpo", "kl_max 2", {"kl_max": 2.0, "beta": 0.0}),
-    Case("cgpo", "kl_max 5, 600 steps", {"kl_max": 5.0, "beta": 0.0, "steps": 600}),
-    # The wider the bound, the rarer the last sequences to settle at the optimum: this one is still on its way.
-    Case("cgpo", "kl_max 10, 600 steps", {"beta": 0.0, "steps": 600}, gate=False),
+    Case("cgpo", "600 steps", {"beta": 0.0, "steps": 600}),
+    # Near its optimum log π(y) settles at the rate π*(y)·R(y)/KL_max. The wider the bound, the slower that is, and the
+    # rarer the last sequences to settle: this one, wider than the world (log 512 = 6.2 nats), is still on its way.
+    Case("cgpo", "kl_max 10, 600 steps", {"kl_max": 10.0, "beta": 0.0, "steps": 600}, gate=False),
     Case("dr_grpo", "as it comes: no KL", {"beta": 0.0}),
     Case("dapo", "as it comes: no KL", {"beta": 0.0}),
 ]

@@ -104,7 +104,7 @@ RECIPES: dict[str, SiteRecipe] = {
     "cgpo": _policy_gradient(
         "CGPO",
         _("Rewards under constraints: only answers that all judges pass are reinforced."),
-        judged=True, kl_max=10.0,
+        judged=True, kl_max=5.0,
     ),
     "rloo": _policy_gradient(
         "RLOO",

@@ -51,7 +51,7 @@ class PolicyGradientConfig(RewardSettings):
     judges: list[dict] | None = setting(
         None, "for baseline=constrained: sources that must all pass a completion, as in rewards", parse=parse_sources
     )
-    kl_max: float = setting(10.0, "for baseline=constrained: nats at which nothing is left of a reward", low=0.01)
+    kl_max: float = setting(5.0, "for baseline=constrained: nats at which nothing is left of a reward", low=0.01)
     kl_horizon: int = setting(10_000, "completions over which beta adapts (Ziegler et al. 2019)", low=1)
 
     gamma: float = setting(1.0, "discount of later rewards, for baseline=value", low=0, high=1)
@@ -190,9 +190,11 @@ DAPO = _preset(
     prompts_per_step=16,
 )
 CGPO = _preset(
-    "CGPO", "Xu et al. 2024 (The Perfect Blend), with their constraint-regularised policy gradient. Here rewards are "
-    "calibrated against the mean of the prompt's own completions (theirs: against a response that comes with the "
-    "prompt), and all prompts share one mixture of judges.",
+    "CGPO", "Xu et al. 2024 (The Perfect Blend), with the first of their three optimizers: the calibrated-regularised "
+    "policy gradient (eqs. 5, 8, 11 and 12). It deviates twice: a reward is calibrated against the mean of the "
+    "prompt's completions in this round, theirs against one response of the reference or of the data, drawn before "
+    "training; and all prompts are one task with one set of judges and rewards, where theirs has such for each task. "
+    "Of KL_max the paper gives no figure: 5 nats are the price of the best of 400 completions.",
     baseline="constrained", policy_loss="log_prob", summed="sequence", beta=0.0, samples=8, prompts_per_step=16,
 )
 # fmt: on
