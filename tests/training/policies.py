@@ -44,8 +44,28 @@ def count_rewarded(indices, groups):
 
 
 def scored(score):
-    """A function that gives rewards, as one that gives scores of sources."""
-    return lambda indices, groups: Scores(score(indices, groups))
+    """A function that gives rewards, as one that gives scores of sources; one that gives such is left as it is."""
+
+    def give(indices, groups) -> Scores:
+        given = score(indices, groups)
+        return given if isinstance(given, Scores) else Scores(given)
+
+    return give
+
+
+def moved(actors: Actors, by: float = 0.05) -> Actors:
+    """The policy a little away from the reference, so that a KL is there to be seen."""
+    torch.manual_seed(7)
+    for parameter in actors.policy.parameters():
+        parameter.data.add_(by * torch.randn_like(parameter))
+    return actors
+
+
+def logits_of(model, example, completion: int, *, temperature: float) -> torch.Tensor:
+    """log-probabilities (tokens, vocabulary) at a completion's tokens, by the model's own forward."""
+    ids = torch.tensor([[*example.prompt_ids, *example.completions[completion]]])
+    with torch.no_grad():
+        return (model(ids).logits[0, len(example.prompt_ids) - 1 : -1] / temperature).log_softmax(-1)
 
 
 def quiet(settings):

@@ -37,10 +37,12 @@ def test_bias_and_spread_of_the_kl_estimators_are_schulmans(mean, bias, spread):
         assert float(kl.std() / true) == pytest.approx(spread[estimator], rel=0.02)
 
 
-def test_k3_keeps_its_digits_where_the_policies_are_nearly_equal():
-    logprobs, reference = torch.tensor([-1.0]), torch.tensor([-1.0 + 2**-10])
-    exact = math.expm1(2**-10) - 2**-10
-    assert float(adv.kl_estimate(logprobs, reference, "k3")) == pytest.approx(exact, rel=2e-3)
+@pytest.mark.parametrize("distance", [1e-3, 3e-4, 2**-12])
+def test_k3_keeps_its_digits_where_the_policies_are_nearly_equal(distance):
+    """exp(x) − 1 − x would be off by 5 %, 11 % and all of it."""
+    distance = float(torch.tensor(distance))  # as float32 has it
+    k3 = adv.kl_estimate(torch.tensor([0.0]), torch.tensor([distance]), "k3")
+    assert float(k3) == pytest.approx(math.expm1(distance) - distance, rel=1e-3)
 
 
 def test_an_unknown_estimator_is_named():
@@ -89,12 +91,38 @@ def test_lambda_one_is_the_monte_carlo_return_less_the_value():
 def test_gae_does_not_see_padding_of_any_amount_side_or_content():
     expected, _ = adv.gae(REWARDS, VALUES, REAL, gamma=0.9, lam=0.7)
     for left, right in ((0, 1), (2, 0), (1, 3)):
-        for content in (0.0, PADDING, -7.0):
-            pad = lambda x, content=content: torch.nn.functional.pad(x, (left, right), value=content)  # noqa: E731, B023
+        # Of rewards and of values, which must not happen to cancel.
+        for contents in ((0.0, 0.0), (PADDING, 0.0), (0.0, PADDING), (-7.0, 30.0)):
+            rewards, values = (
+                torch.nn.functional.pad(x, (left, right), value=content)
+                for x, content in zip((REWARDS, VALUES), contents, strict=True)
+            )
             mask = torch.nn.functional.pad(REAL, (left, right))
-            advantages, targets = adv.gae(pad(REWARDS), pad(VALUES), mask, gamma=0.9, lam=0.7)
+            advantages, targets = adv.gae(rewards, values, mask, gamma=0.9, lam=0.7)
             torch.testing.assert_close(advantages[mask], expected[0])
             assert not advantages[~mask].any() and not targets[~mask].any()
+
+
+@pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.5), (0.99, 0.0), (0.97, 1.0)])
+def test_gae_is_the_weighted_mean_of_n_step_advantages(gamma, lam):
+    """Schulman et al. 2016, eqs. 14 to 16, from the definition: (1 − λ) Σ λ^(n−1) A⁽ⁿ⁾, the last A⁽ⁿ⁾ with the rest."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = [1, 2, 5, 7]
+    mask = torch.arange(7) < torch.tensor(lengths)[:, None]
+    rewards, values = (torch.randn(4, 7, generator=generator, dtype=torch.float64) for _ in range(2))
+    expected = torch.zeros(4, 7, dtype=torch.float64)
+    for row, length in enumerate(lengths):
+        r, v = rewards[row].tolist(), [*values[row, :length].tolist(), 0.0]
+        for t in range(length):
+            steps = [
+                sum(gamma**k * r[t + k] for k in range(n)) + gamma**n * v[t + n] - v[t]
+                for n in range(1, length - t + 1)
+            ]
+            weights = [(1 - lam) * lam ** (n - 1) for n in range(1, len(steps))] + [lam ** (len(steps) - 1)]
+            expected[row, t] = sum(weight * step for weight, step in zip(weights, steps, strict=True))
+    advantages, targets = adv.gae(rewards, values, mask, gamma=gamma, lam=lam)
+    torch.testing.assert_close(advantages, expected)
+    torch.testing.assert_close(targets, torch.where(mask, expected + values, 0.0))
 
 
 # --- baselines --------------------------------------------------------------------------------------------------------

@@ -31,6 +31,26 @@ def test_what_a_token_counts(summed, expected):
     torch.testing.assert_close(weights, torch.tensor(expected))
 
 
+def test_sums_are_those_of_padded_matrices():
+    """As verl (agg_loss) and TRL write them down over (completions, tokens) with a mask: a mean over what is real."""
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.tensor([3, 1, 5, 5])
+    mask = (torch.arange(5) < lengths[:, None]).float()
+    token_losses = torch.randn(4, 5, generator=generator)
+    padded = token_losses * mask + 1000 * (1 - mask)
+    of_rows = (padded * mask).sum(1)
+    expected = {
+        "token": (padded * mask).sum() / mask.sum(),
+        "sequence": of_rows.mean(),
+        "sequence_mean": (of_rows / mask.sum(1)).mean(),
+        "constant": of_rows.sum() / (4 * 16),
+    }
+    for summed, loss in expected.items():
+        weights = losses.token_weights(lengths, summed, constant=16)
+        flat = torch.repeat_interleave(weights, lengths) * token_losses[mask.bool()]
+        torch.testing.assert_close(flat.sum(), loss)
+
+
 def test_the_clip_holds_back_only_what_has_gone_far_enough_already():
     """ε = 0.2. Ratios 1.5, 0.5, 1.1 with A = 1, then the same with A = −1."""
     logprobs = logs(1.5, 0.5, 1.1, 1.5, 0.5, 1.1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -15,19 +16,23 @@ from tests.training.policies import (
     count_rewarded,
     first_round,
     learn,
+    logits_of,
     make_actors,
+    moved,
     quiet,
     scored,
     settings_of,
 )
-from tests.training.tiny import save_tiny
-from training.actors import make_optimizer
+from tests.training.tiny import make_gpt2, save_tiny
+from training.actors import load_actors, make_optimizer
 from training.advantages import gae, kl_estimate, token_rewards, whiten
+from training.batching import collate
 from training.config import ConfigError
 from training.events import EventLog
-from training.models import load_reward_model, load_tokenizer, save_model
+from training.models import load_policy, load_reward_model, load_tokenizer, save_model
 from training.policy_losses import token_weights
 from training.recipes.policy_gradient import assign_credit, improve, loss_of, update
+from training.rewards.combine import Scores
 from training.runtime import start
 
 
@@ -61,8 +66,6 @@ def test_the_value_model_learns_to_foresee(tmp_path):
 
 def gradients_of(actors, settings, rollout, credit, position, **options):
     """The policy's and the value model's gradients of one minibatch of everything."""
-    from training.batching import collate
-
     weights = token_weights(rollout.lengths, settings.summed, constant=settings.max_tokens)
     batch = collate(rollout.batches.examples, PAD, shared=actors.shared)
     value_weight = 1 / int(rollout.mask.sum())
@@ -74,7 +77,7 @@ def gradients_of(actors, settings, rollout, credit, position, **options):
 
 
 def test_on_policy_ppo_clips_nothing_and_its_gradient_is_reinforces(tmp_path):
-    ppo = settings_of("ppo", tmp_path, epochs=4)
+    ppo = settings_of("ppo", tmp_path, epochs=4, temperature=0.7)
     actors = make_actors()
     _, position, rollout = first_round(ppo, actors)
     credit = assign_credit(rollout, ppo, ppo.beta)
@@ -113,9 +116,7 @@ def test_credit_is_the_papers_chain_of_reward_gae_and_whitening(tmp_path):
     settings = settings_of("ppo", tmp_path, temperature=0.8)
     actors = make_actors()
     torch.nn.init.normal_(actors.value.score.weight)
-    for parameter in actors.policy.parameters():
-        parameter.data.add_(0.05 * torch.randn_like(parameter))
-    _, _, rollout = first_round(settings, actors)
+    _, _, rollout = first_round(settings, moved(actors))
     credit = assign_credit(rollout, settings, 0.3)
     kl = rollout.logprobs - rollout.reference_logprobs
     torch.testing.assert_close(kl, kl_estimate(rollout.logprobs, rollout.reference_logprobs, "k1"))
@@ -124,14 +125,120 @@ def test_credit_is_the_papers_chain_of_reward_gae_and_whitening(tmp_path):
     torch.testing.assert_close(credit.advantages, whiten(expected, rollout.mask))
     torch.testing.assert_close(credit.value_targets, targets)
     # All log-probabilities are those of the temperature that was sampled at.
-    example = rollout.batches.examples[1]
-    ids = torch.tensor([[*example.prompt_ids, *example.completions[2]]])
-    with torch.no_grad():
-        logprobs = (actors.policy(ids).logits[0, len(example.prompt_ids) - 1 : -1] / 0.8).log_softmax(-1)
-    row = 1 * 4 + 2
-    expected = logprobs.gather(-1, torch.tensor(example.completions[2])[:, None])[:, 0]
-    torch.testing.assert_close(rollout.logprobs[row][rollout.mask[row]], expected, rtol=1e-4, atol=1e-5)
+    row, example = 1 * 4 + 2, rollout.batches.examples[1]
+    ids = torch.tensor(example.completions[2])[:, None]
+    for model, table in ((actors.policy, rollout.logprobs), (actors.reference, rollout.reference_logprobs)):
+        expected = logits_of(model, example, 2, temperature=0.8).gather(-1, ids)[:, 0]
+        torch.testing.assert_close(table[row][rollout.mask[row]], expected, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(rollout.sampled_logprobs, rollout.logprobs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["ppo", "grpo"])
+def test_the_kl_in_the_loss_and_the_entropy_bonus_by_hand(preset, tmp_path):
+    """What they add to the loss: β times the mean of k3, and less the bonus times the mean of −Σ p log p."""
+    settings = settings_of(preset, tmp_path, temperature=0.8, kl_in="loss", kl_estimator="k3", epochs=1, minibatches=1)
+    actors = moved(make_actors(value=preset == "ppo"))
+    _, _, rollout = first_round(settings, actors)
+    credit = assign_credit(rollout, settings, 0.5)
+    weights = token_weights(rollout.lengths, settings.summed, constant=settings.max_tokens)
+
+    def loss(beta, bonus):
+        told = dataclasses.replace(settings, entropy_bonus=bonus)
+        batch = collate(rollout.batches.examples, PAD, shared=actors.shared)
+        return loss_of(actors, batch, rollout, credit, weights, 0.0, beta, told)[0].item()
+
+    means = {"kl": 0.0, "entropy": 0.0}
+    for row, length in enumerate(rollout.lengths.tolist()):
+        example, place = rollout.batches.examples[row // 4], row % 4
+        ids = torch.tensor(example.completions[place])[:, None]
+        policy, reference = (
+            logits_of(model, example, place, temperature=0.8) for model in (actors.policy, actors.reference)
+        )
+        ratio = (reference - policy).gather(-1, ids)
+        # A token's share: of all tokens (ppo), or of its completion's, which all count the same (grpo).
+        share = 1 / int(rollout.mask.sum()) if preset == "ppo" else 1 / (length * len(rollout.lengths))
+        means["kl"] += share * float((ratio.exp() - 1 - ratio).double().sum())
+        means["entropy"] -= share * float((policy.exp() * policy).sum())
+    assert means["kl"] > 1e-3 and means["entropy"] > 1
+    assert loss(0.5, 0.0) - loss(0.0, 0.0) == pytest.approx(0.5 * means["kl"], rel=1e-2)
+    assert loss(0.0, 0.2) - loss(0.0, 0.0) == pytest.approx(-0.2 * means["entropy"], rel=1e-3)
+
+
+def test_a_constrained_advantage_by_hand(tmp_path):
+    """CGPO: max(1 − log(π/π_ref)/KL_max, 0)·σ(r − r̄) where the judge passes, else 0; less the mean of all."""
+    judges = [{"source": "max_length", "tokens": 3}]
+    settings = settings_of("cgpo", tmp_path, kl_max=1.5, judges=judges, samples=4)
+    passed = torch.tensor([[True, False, True, True]]).repeat(4, 1)
+
+    def score(indices, groups):
+        return Scores(count_rewarded(indices, groups) + torch.arange(4.0), verdicts={"judge": passed})
+
+    actors = moved(make_actors(value=False), 0.2)
+    _, _, rollout = first_round(settings, actors, score)
+    credit = assign_credit(rollout, settings, 0.0)
+    left = torch.zeros(4, 4)
+    for prompt, rewards in enumerate(rollout.scores.view(4, 4).tolist()):
+        for place, reward in enumerate(rewards):
+            row = prompt * 4 + place
+            log_ratio = float((rollout.logprobs - rollout.reference_logprobs)[row][rollout.mask[row]].sum())
+            calibrated = 1 / (1 + math.exp(sum(rewards) / 4 - reward))
+            left[prompt, place] = max(1 - log_ratio / 1.5, 0) * calibrated * float(passed[prompt, place])
+    assert left.std() > 0.1 and (left == 0).sum() >= 4
+    expected = (left - left.mean()).view(-1, 1) * rollout.mask
+    torch.testing.assert_close(credit.advantages, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_curves_are_means_over_real_tokens_however_they_are_batched(tmp_path):
+    curves = []
+    for tokens_per_batch in (8192, 40):
+        settings = settings_of("ppo", tmp_path, steps=1, tokens_per_batch=tokens_per_batch, minibatches=2, beta=0.0)
+        actors = moved(make_actors())
+        metrics = learn(dataclasses.replace(settings, resume=False), actors)
+        curves.append(metrics)
+    for name in ("entropy", "clip_fraction", "kl_to_old", "value_loss", "loss", "kl"):
+        assert curves[0][name] == pytest.approx(curves[1][name], rel=1e-3, abs=1e-6), name
+    _, _, rollout = first_round(settings, moved(make_actors()))
+    log_ratios = [
+        (rollout.logprobs - rollout.reference_logprobs)[row][: rollout.lengths[row]].sum() for row in range(16)
+    ]
+    assert curves[0]["kl"] == pytest.approx(float(sum(log_ratios)) / 16, rel=1e-3)
+
+
+def test_whitening_passes_over_completions_without_a_reward(tmp_path):
+    def score(indices, groups):
+        scores = count_rewarded(indices, groups) * 3
+        scores[1, 2] = math.nan
+        return scores
+
+    settings = settings_of("ppo", tmp_path)
+    _, _, rollout = first_round(settings, make_actors(), score)
+    rollout.values[1 * 4 + 2] += 50.0  # if it counted, its tokens would move everybody's
+    credit = assign_credit(rollout, settings, 0.1)
+    white = credit.advantages[rollout.mask & rollout.counted[:, None]]
+    assert white.mean().item() == pytest.approx(0, abs=1e-5)
+    assert white.var(correction=0).item() == pytest.approx(1, rel=1e-4)
+
+
+def test_the_actors_of_ppo_begin_where_they_should(tmp_path):
+    """The value model is the reward model's trunk under a head of zeros; nothing drops out; the reference is frozen."""
+    policy = save_tiny(tmp_path / "policy", make_gpt2())
+    reward = load_reward_model(policy, seed=1)
+    for parameter in reward.parameters():
+        parameter.data.add_(0.1)
+    save_model(reward, load_tokenizer(policy), tmp_path / "reward")
+    settings = settings_of("ppo", tmp_path, model=policy, reward_model=str(tmp_path / "reward"))
+    machine = start(settings, quiet(settings))
+    model = load_policy(policy, device=machine.device)
+    actors = load_actors(model, settings, machine, quiet(settings), load_tokenizer(policy))
+    value = actors.value.state_dict()
+    for name, tensor in reward.state_dict().items():
+        assert torch.equal(value[name], torch.zeros_like(tensor) if name == "score.weight" else tensor), name
+    everything = [*actors.policy.modules(), *actors.reference.modules(), *actors.value.modules()]
+    assert any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in everything)
+    assert not any(module.training for module in everything)
+    assert not any(parameter.requires_grad for parameter in actors.reference.parameters())
+    weights = {name: tensor.clone() for name, tensor in actors.policy.state_dict().items()}
+    assert all(torch.equal(weights[name], tensor) for name, tensor in actors.reference.state_dict().items())
 
 
 def test_the_optimizer_is_adam_with_a_small_epsilon_for_both_models(tmp_path):
@@ -151,13 +258,25 @@ def test_a_cut_off_completion_pays_a_penalty(tmp_path):
     torch.testing.assert_close(rollout.rewards, rollout.scores - 2.5 * rollout.truncated)
 
 
-def test_scores_are_scaled_by_their_running_deviation_and_clipped(tmp_path):
-    settings = settings_of("ppo", tmp_path, reward_scale="running", reward_clip=1.5, no_eos_penalty=0.0)
+@pytest.mark.parametrize("clip", [None, 1.5])
+def test_scores_are_scaled_by_their_running_deviation_and_clipped(clip, tmp_path):
+    settings = settings_of("ppo", tmp_path, reward_scale="running", reward_clip=clip, no_eos_penalty=0.0)
     score = lambda indices, groups: 100.0 * count_rewarded(indices, groups)  # noqa: E731
     _, position, rollout = first_round(settings, make_actors(), score)
     deviation = rollout.scores.double().std()
     assert position.deviation.value() == pytest.approx(float(deviation))
-    torch.testing.assert_close(rollout.rewards, (rollout.scores / deviation.float()).clamp(-1.5, 1.5))
+    scaled = rollout.scores / deviation.float()
+    assert 1.5 < scaled.max() < 100
+    torch.testing.assert_close(rollout.rewards, scaled.clamp(max=1.5) if clip else scaled)
+
+
+def test_dapos_overlong_penalty_is_part_of_the_reward(tmp_path):
+    """max_tokens 8 with a cache of 4: free up to 4 tokens, then −¼ a token."""
+    settings = settings_of("dapo", tmp_path, overlong_cache=4, dynamic_sampling=False)
+    _, _, rollout = first_round(settings, make_actors(value=False))
+    penalty = [-max(length - 4, 0) / 4 for length in rollout.lengths.tolist()]
+    assert -1 in penalty
+    torch.testing.assert_close(rollout.rewards, rollout.scores + torch.tensor(penalty))
 
 
 def test_groups_whose_completions_score_the_same_are_drawn_again(tmp_path):
