@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Max, Prefetch, Q
+from django.db.models import Exists, Max, OuterRef, Prefetch, Q
 from django.utils.translation import gettext as _
 
 from annotate import access
@@ -19,7 +19,7 @@ from annotate.datasets.judgments import judgment_lines
 from annotate.datasets.votes import Columns, adjudicated, all_votes, majority
 from annotate.errors import UserError
 from annotate.labeling.locks import lock_project
-from annotate.models import Comparison, Dataset, Demonstration, Judgment, PersonTally, Project, Prompt
+from annotate.models import Comparison, Dataset, Demonstration, GoldQuestion, Judgment, PersonTally, Project, Prompt
 from annotate.models.comparison import text_digest
 from annotate.models.judgment import JUDGE_PREFIX, by_people
 from training.records import REFERENCE_FIELDS, iter_rows
@@ -167,7 +167,9 @@ def _preferences(project: Project, votes: str, ties: bool, voters: str, facts: F
 
 def _judgments_of(project: Project, voters: str):
     whose = _VOTERS[voters] if voters in _VOTERS else Q(annotator__username=voters)
-    return Judgment.objects.filter(whose, comparison__project=project, comparison__gold__isnull=True)
+    # As NOT EXISTS: of a join whose other side is null PostgreSQL expects a single row, and compares all with all.
+    gold = GoldQuestion.objects.filter(comparison=OuterRef("comparison"))
+    return Judgment.objects.filter(whose, ~Exists(gold), comparison__project=project)
 
 
 def _demonstrations(project: Project) -> Iterator[Line]:

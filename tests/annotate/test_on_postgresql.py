@@ -1,0 +1,32 @@
+"""What leans most on the database, once more on PostgreSQL: triggers, reports, snapshots, gold, splits, places.
+
+A process of its own, for Django connects to one database.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers import postgres, postgres_programs
+
+HERE = Path(__file__).resolve().parent
+QUALITY = HERE.parent / "quality"
+FILES = [
+    *(QUALITY / f"test_{name}.py" for name in ("adjudication", "gold", "gold_is_hidden", "progress", "report")),
+    *(HERE / f"test_{name}.py" for name in ("queue_totals", "demonstrations", "snapshots")),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(postgres_programs() is None, reason="PostgreSQL's server programs are not installed")
+def test_the_same_on_postgresql(tmp_path):
+    """Every migration from the first, and a hundred tests."""
+    with postgres(tmp_path) as url:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, FILES)]
+        child = subprocess.run(
+            command, env=os.environ | {"DATABASE_URL": url}, cwd=HERE.parents[1], capture_output=True, text=True
+        )
+    assert child.returncode == 0, child.stdout[-3000:] + child.stderr[-1000:]
