@@ -123,6 +123,7 @@ def answer(request: HttpRequest, project: Project, store, done: str, again: str 
     stands = getattr(stored, "said_otherwise", False)
     if request.htmx:
         undo = stored.pk if isinstance(stored, Judgment) else None
+        done = "" if stands else done  # the notice about it is announced by itself
         if shown := _shown_already(request, project, done, undo, stands):
             return shown
         response = _show_next(request, project, done, undo=undo, stands=stands)
@@ -199,7 +200,7 @@ def _shown_already(
         "oob": True,
         "undo": undo if project.edit_last else None,
         "stands": stands,
-        "announcement": f"{done} {_announce(True, state, 0)}",
+        "announcement": f"{done} {_announce(True, state, 0)}".strip(),
         "guidelines_new": _changed_meanwhile(request, guideline),
         "guidelines_changed": True,
     }

@@ -343,6 +343,7 @@ def test_another_verdict_from_a_second_tab_says_that_the_first_one_stands(browse
     answer = judge(client, key, 4, htmx=htmx, note="nothing")
     html = answer.content.decode() if htmx else get(client)
     assert "said something else: that stands." in html
+    assert "Saved." not in html
     judgment = Judgment.objects.get()
     assert (judgment.rating, judgment.note) == (1, "nothing")
     if htmx:
