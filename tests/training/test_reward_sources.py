@@ -225,6 +225,20 @@ def test_best_of_n_by_a_rule(models, tmp_path):
     assert run.code == 0 and run.metrics["reward_of_1"] < run.metrics["reward"] == run.metrics["reward_of_8"]
 
 
+def test_the_rule_decides_which_answers_are_kept(models, tmp_path):
+    """The same answers are drawn twice; a rule that likes short ones and its opposite keep different ones."""
+    settings = {"model": models["policy"], "prompts": models["prompts"], "seed": 1, "max_tokens": 12, "samples": 6}
+    kept = {}
+    for name, weight in (("short", 1), ("long", -1)):
+        rule = json.dumps({"source": "length_penalty", "characters": 0, "penalty": 1, "weight": weight})
+        run = train("best_of_n", tmp_path / name, **settings, rewards=rule)
+        rows = [json.loads(line) for line in (run.output / "responses.jsonl").read_text().splitlines()]
+        kept[name] = [row["responses"][0] for row in rows]
+        assert all(one["score"] == -weight * len(one["text"]) for one in kept[name])
+    for short, long in zip(kept["short"], kept["long"], strict=True):
+        assert len(short["text"]) < len(long["text"])
+
+
 @pytest.mark.parametrize("recipe", ["rejection", "online_dpo"])
 def test_rounds_on_a_rule(recipe, models, tmp_path):
     run = train(
@@ -327,6 +341,17 @@ def test_the_update_does_not_see_a_masked_completion(preset, tmp_path):
         list(update(actors, make_optimizer(actors, settings), credit, position, settings, machine))
         weights.append(torch.cat([parameter.flatten() for parameter in actors.trained().parameters()]))
     assert torch.equal(*weights)
+
+
+def test_a_reward_model_that_is_none_is_refused_before_anything_is_drawn(models, tmp_path):
+    settings = {"model": models["policy"], "prompts": models["prompts"], "max_tokens": 4, "samples": 2}
+    run = train("best_of_n", tmp_path / "policy", **settings, reward_model=models["policy"])
+    assert run.code == 2 and "is no reward model: it has no head that was trained" in run.error
+    save_model(load_reward_model(models["policy"], seed=1), load_tokenizer(models["policy"]), tmp_path / "bare")
+    for path in (tmp_path / "bare").glob("*token*"):
+        path.unlink()
+    run = train("best_of_n", tmp_path / "bare_run", **settings, reward_model=tmp_path / "bare")
+    assert run.code == 2 and "there is no tokenizer.json in it" in run.error and "bare" in run.error
 
 
 def test_another_tokenizer_is_said_once(models, tmp_path):
