@@ -2,13 +2,16 @@
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from tests.training.runs import train, write_lines
 from tests.training.tiny import make_llama, save_tiny
 from training import tree_attention
 from training.batching import Example, collate
 from training.logprobs import completion_logprobs, supports_shared_prefix
-from training.mixed_precision import halved
+from training.mixed_precision import halve, halved
+from training.records import Prompt
+from training.rewards.model import RewardModelSource
 
 BF16 = torch.bfloat16
 
@@ -33,6 +36,21 @@ def test_copies_follow_their_weights_and_go_again():
     for name, value in model.state_dict().items():
         assert value.dtype == torch.float32
         torch.testing.assert_close(value, before[name] + 1e-4, rtol=0, atol=1e-7)
+
+
+def test_a_reward_model_in_halves_scores_nearly_the_same(tmp_path):
+    torch.manual_seed(0)
+    model = LlamaForSequenceClassification(LlamaConfig(**make_llama().config.to_dict() | {"num_labels": 1}))
+    exact, halves = (RewardModelSource(save_tiny(tmp_path / "reward", model)) for _ in range(2))
+    halve(halves.model)
+    assert {parameter.dtype for parameter in halves.model.model.parameters()} == {BF16}
+    asked = (
+        [Prompt(messages=[{"role": "user", "content": f"Say {n}"}]) for n in (1, 1, 2)],
+        ["yes", "no", "longer"],
+    )
+    expected, scores = exact.score(*asked), halves.score(*asked)
+    assert scores.dtype == torch.float32 and not torch.equal(scores, expected)
+    torch.testing.assert_close(scores, expected, atol=0.02 * float(expected.abs().max()), rtol=0)
 
 
 def test_gradients_of_parts_are_added_in_float32():
