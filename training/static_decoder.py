@@ -6,6 +6,7 @@ and the new tokens lie in tensors that are kept from batch to batch, one set for
 a step computes the next power of two of rows: what comes out for the rows beyond those that run is not looked at.
 """
 
+import warnings
 from dataclasses import dataclass, field
 
 import torch
@@ -36,17 +37,21 @@ class _Static:
 
 
 class StaticDecoder(FusedDecoder):
-    """`capture`: by CUDA graphs, which is what it is for. Without, the very same step runs operation by operation."""
+    """`capture`: by CUDA graphs, which is what it is for. Without, or where a step cannot be captured, the very same
+    step runs operation by operation.
+    """
 
     def __init__(self, model, dtype: torch.dtype, *, capture: bool):
         super().__init__(model, dtype)
         self.capture = capture
-        self.pool = torch.cuda.graph_pool_handle() if capture else None
+        self.pool = None
         self.of_length: dict[int, _Static] = {}
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         static, rows = self.static, len(tokens)
         static.tokens[:rows, 0] = tokens
+        if self.capture and _steps(rows) not in static.graphs:
+            self._capture(static, _steps(rows))
         logits = self._replayed(static, _steps(rows)) if self.capture else self._static_step(static, _steps(rows))
         static.place += 1
         static.positions += 1
@@ -94,27 +99,31 @@ class StaticDecoder(FusedDecoder):
         return self._logits(hidden[:, -1])
 
     def _replayed(self, static: _Static, rows: int) -> torch.Tensor:
-        if rows not in static.graphs:
-            static.graphs[rows] = self._captured(static, rows)
         graph, logits = static.graphs[rows]
         graph.replay()
         return logits
 
-    def _captured(self, static: _Static, rows: int) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
+    def _capture(self, static: _Static, rows: int) -> None:
         """As torch's documentation has it: a few steps on a side stream first, in which libraries set themselves up.
 
         They write the same keys and values to the same place each time, so they change nothing.
         """
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(3):
-                self._static_step(static, rows)
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool):
-            logits = self._static_step(static, rows)
-        return graph, logits
+        try:
+            aside = torch.cuda.Stream()
+            aside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(aside):
+                for _ in range(3):
+                    self._static_step(static, rows)
+            torch.cuda.current_stream().wait_stream(aside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self.pool):
+                logits = self._static_step(static, rows)
+        except RuntimeError as error:  # slower, and not a reason to end a run
+            warnings.warn(f"sampling goes on without CUDA graphs: {error}", stacklevel=2)
+            self.capture = False
+            return
+        self.pool = graph.pool()  # whose memory later graphs use too
+        static.graphs[rows] = graph, logits
 
 
 def _steps(rows: int) -> int:

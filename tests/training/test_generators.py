@@ -126,6 +126,15 @@ def test_static_shapes_are_few_and_hold_nothing_of_an_earlier_batch(monkeypatch)
     assert {shape[0] for shape in shapes} <= {64, 32, 16, 8} and len(shapes) > 100
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="what cannot be captured here is a step where there is no GPU")
+def test_sampling_goes_on_where_a_step_cannot_be_captured():
+    model, prompts = make_llama(24), [[10, 11], [12]]
+    options = {"n": 2, "max_new_tokens": 8, "eos_id": EOS, "pad_id": PAD, "seed": 3}
+    with pytest.warns(UserWarning, match="goes on without CUDA graphs"):
+        drawn = sampling.sample(model, prompts, **options, decoder=StaticDecoder(model, torch.float32, capture=True))
+    same_completions(drawn, sampling.sample(model, prompts, **options))
+
+
 def test_what_the_fused_decoder_does_not_know_is_left_to_the_model():
     shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 24}
     assert not FusedDecoder.supports(make_gpt2(24))
