@@ -31,3 +31,10 @@ def percentage_interval(bounds: tuple[float, float]) -> str:
 def coefficient_interval(bounds: tuple[float, float]) -> str:
     low, high = bounds
     return _("%(low)s to %(high)s") % {"low": coefficient(low), "high": coefficient(high)}
+
+
+@register.filter
+def with_interval(estimate) -> str:
+    """A coefficient's estimate as "0.42 (0.30 to 0.55)", or "0.42" where there is no interval."""
+    value = coefficient(estimate.value)
+    return f"{value} ({coefficient_interval(estimate.interval)})" if estimate.interval else value
