@@ -175,6 +175,7 @@ SPECTACULAR_SETTINGS = {
         "ComparisonKind": "annotate.models.comparison.Comparison.Kind",
         "DatasetKind": "annotate.models.dataset.Dataset.Kind",
         "ModelKind": "annotate.models.model_version.ModelVersion.Kind",
+        "Rating": "annotate.models.judgment.Rating",
     },
 }
 

@@ -200,7 +200,9 @@ class Endpoints(ProjectView):
 class Endpoint(ProjectView):
     roles = ADMINS | {"DELETE": access.Role.ADMIN}
 
-    @extend_schema(request=EnabledRequest, responses=EndpointSerializer)
+    @extend_schema(
+        operation_id="projects_chat_endpoints_enable", request=EnabledRequest, responses=EndpointSerializer
+    )
     def post(self, request, slug, pk):
         """Whether new turns go to it."""
         endpoint = get_object_or_404(self.project.chat_endpoints, pk=pk)

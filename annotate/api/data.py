@@ -48,6 +48,7 @@ class Comparison(ProjectView):
 
     @extend_schema(responses=serializers.ComparisonSerializer)
     def get(self, request, slug, pk):
+        """One comparison, and how many people have judged it."""
         return Response(serializers.ComparisonSerializer(get_object_or_404(listed(self.project), pk=pk)).data)
 
     @extend_schema(request=serializers.WantedRequest, responses=serializers.ComparisonSerializer)
