@@ -34,7 +34,7 @@ def coefficient_interval(bounds: tuple[float, float]) -> str:
 
 
 @register.filter
-def with_interval(estimate) -> str:
-    """A coefficient's estimate as "0.42 (0.30 to 0.55)", or "0.42" where there is no interval."""
-    value = coefficient(estimate.value)
-    return f"{value} ({coefficient_interval(estimate.interval)})" if estimate.interval else value
+def with_interval(estimate: dict) -> str:
+    """A coefficient's estimate in a kept report as "0.42 (0.30 to 0.55)", or "0.42" where there is no interval."""
+    value = coefficient(estimate["value"])
+    return f"{value} ({coefficient_interval(estimate['interval'])})" if estimate["interval"] else value
