@@ -29,6 +29,8 @@ MOST_LISTED = 1000
 # Up to so many judgments the figures take less time than a person notices.
 AT_ONCE = 3000
 PATIENCE = timedelta(seconds=10)
+# Stands in every key: another number, and what was computed by other formulas or without the lists is computed anew.
+EDITION = 2
 # A task that was asked for so long ago is asked for again: its message or its worker is lost.
 ASK_AGAIN = timedelta(minutes=2)
 
@@ -151,7 +153,7 @@ def _state(project: Project) -> tuple[int, str]:
     here = Judgment.objects.filter(pk=OuterRef("judgment"), comparison__project=project)
     newest = JudgmentVersion.objects.filter(Exists(here)).order_by("-pk").values_list("pk", flat=True).first() or 0
     gold = GoldQuestion.objects.filter(comparison__project=project).count()
-    return judged, f"{judged} {newest} {gold}"
+    return judged, f"{EDITION}: {judged} {newest} {gold}"
 
 
 def _ask(project: Project, now: datetime) -> None:

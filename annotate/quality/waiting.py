@@ -17,15 +17,14 @@ from annotate.quality.splits import split_comparisons
 
 @dataclass(frozen=True)
 class Waiting:
-    """`pairs` belong there now. `figures`: with which report the list was made; None where it is of this moment."""
+    """`pairs` belong there now. `figures`: with which report the list was made; None where it is of this moment.
+
+    `is_coming`: the first list is still being made.
+    """
 
     pairs: QuerySet[Comparison]
     figures: Figures | None = None
-
-    @property
-    def is_coming(self) -> bool:
-        """The first list is still being made."""
-        return self.figures is not None and self.figures.content is None
+    is_coming: bool = False
 
 
 def waiting_splits(project: Project) -> Waiting:
@@ -40,5 +39,6 @@ def _waiting(project: Project, found: QuerySet[Comparison], name: str) -> Waitin
     if report.is_small(project):
         return Waiting(found)
     figures = figures_for(project)
-    kept = (figures.content or {}).get(name, [])
-    return Waiting(found.filter(pk__in=kept), figures)
+    # A report that was made while votes were few has no list either.
+    kept = (figures.content or {}).get(name)
+    return Waiting(found.filter(pk__in=kept or []), figures, is_coming=kept is None)

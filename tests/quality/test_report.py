@@ -152,6 +152,17 @@ def test_long_lists_are_kept_with_the_report(project, comparisons, judge, sent, 
     assert "newer ones are being read" in researcher.get(ADDRESS + "split/").content.decode()
 
 
+def test_a_report_without_the_lists_is_none_of_many_votes(project, simulate, sent, monkeypatch):
+    """One that was made while votes were few, or by an earlier version: the pages say that the list is being made."""
+    simulate({"maria": Habit(), "lee": Habit()}, 5)
+    report.compute(project.pk)
+    monkeypatch.setattr(report, "AT_ONCE", 0)
+    assert waiting_splits(project).is_coming
+    monkeypatch.setattr(report, "EDITION", 3)
+    compute_report(project.pk)
+    assert not waiting_splits(project).is_coming
+
+
 def test_what_did_not_settle_is_said(project, simulate, monkeypatch):
     from annotate.quality import reliability
 
