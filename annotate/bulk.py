@@ -15,9 +15,7 @@ from django.db import connections, models, router, transaction
 Row = TypeVar("Row", bound=models.Model)
 
 # Fields whose Python values the drivers take as they are.
-_PLAIN = (
-    models.IntegerField, models.FloatField, models.BooleanField, models.CharField, models.TextField, models.ForeignKey,
-)  # fmt: skip
+_PLAIN = (models.IntegerField, models.FloatField, models.BooleanField, models.CharField, models.TextField)
 # Rows a statement carries: enough that its beginning and end cost nothing, few enough that they weigh nothing.
 AT_ONCE = 20_000
 
@@ -52,8 +50,9 @@ def insert(rows: Iterable[Row]) -> list[Row]:
 
 def _value_of(field: models.Field, connection) -> Callable:
     """What reads this column of a row, as the database's driver takes it."""
+    stored = field.target_field if isinstance(field, models.ForeignKey) else field
     # A choice may be given as a member of its enumeration, which is not what a driver takes.
-    if isinstance(field, _PLAIN) and not field.choices:
+    if isinstance(stored, _PLAIN) and not field.choices:
         return attrgetter(field.attname)
     return lambda row: field.get_db_prep_save(field.pre_save(row, add=True), connection)
 
