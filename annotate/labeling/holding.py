@@ -34,7 +34,7 @@ def unchecked(project: Project) -> QuerySet[Response]:
 
 
 def check_stored(project: Project, *, most: int | None = None, user=None) -> int:
-    """Looks for leaks in what is unchecked, at most in `most` responses; returns in how many it found some.
+    """Looks for leaks in what is unchecked, at most in `most` responses; returns how many that tell were not known.
 
     What is found waits for an admin like what comes in, and is held back where the project does so. It may be stopped
     at any moment and called again. `user` None is the machine's own administrator.
@@ -50,10 +50,10 @@ def check_stored(project: Project, *, most: int | None = None, user=None) -> int
             for row in rows:
                 look_for_leaks(row)
             Response.objects.bulk_update(rows, ["leaks", "leak_state", "leaks_checked_at"], batch_size=200)
-            new = [row.pk for row in rows if row.leak_state != before[row.pk]]
-            if project.hold_leaks and new:
-                _settle(project, _comparisons_of(project, new))
-        found += len(new)
+            changed = [row for row in rows if row.leak_state != before[row.pk]]
+            if project.hold_leaks and changed:
+                _settle(project, _comparisons_of(project, [row.pk for row in changed]))
+        found += sum(row.leak_state == FOUND for row in changed)
         left -= len(rows)
         if len(rows) < CHUNK:
             break

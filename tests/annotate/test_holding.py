@@ -133,6 +133,14 @@ def test_what_an_admin_decided_stands_when_all_is_checked_again(project, admin, 
     assert Response.objects.get(text=TELLING).leak_state == "served"
 
 
+def test_what_tells_nothing_any_more_is_not_counted_as_found(project, come_in):
+    """A phrase that no rule knows any longer: its response is served again."""
+    come_in(texts=("The Sun.", "The wind."))
+    Response.objects.filter(text="The Sun.").update(leaks=["Sun"], leak_state="found", leaks_checked_at=None)
+    assert check_stored(project) == 0
+    assert not leaks_of(project).exists() and not unchecked(project).exists()
+
+
 def test_a_part_at_a_time_and_by_admins_only(project, admin, ada, come_in):
     come_in()
     as_before_the_check()
