@@ -1,5 +1,6 @@
-// Active time: how long somebody worked with the pair, the chat's answers or the text on the screen. It counts while the tab is visible and the last
-// pointer, key or scroll is at most a minute ago; annotate/labeling/attention.py says what the server makes of it.
+// Active time: how long somebody worked with the pair, the chat's answers or the text on the screen. It counts while the
+// tab is visible and the last pointer, key or scroll is at most a minute ago; annotate/labeling/attention.py says what
+// the server makes of it.
 (() => {
   const IDLE_AFTER_MS = 60_000;
   const SIGNS = ["pointerdown", "pointermove", "keydown", "scroll", "wheel", "touchmove", "input"];
