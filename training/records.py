@@ -6,8 +6,8 @@ A text may stand wherever chat messages may: a prompt text is one user turn, a r
 
 import gzip
 import json
-import math
 import os
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +24,9 @@ MOST_WANTED = 50
 # What a RecordError expects, where it is said in several places.
 ONE_OF = "one of %(words)s"
 WHOLE_NUMBER = "a whole number from 0 to %(most)s"
+STORABLE = "text without NUL characters or half surrogate pairs"
+# JSON has larger whole numbers, and Infinity.
+LARGEST = sys.float_info.max
 
 
 class RecordError(ValueError):
@@ -231,6 +234,11 @@ def _object(row, path, line: int) -> dict:
     return row
 
 
+def is_storable(text: str) -> bool:
+    """Whether databases and UTF-8 files can hold it."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 class _Row:
     """One row with the place it came from, so that every check can say where it failed. A null is an absent field."""
 
@@ -248,8 +256,8 @@ class _Row:
     def text(self, value, field: str) -> str:
         if not isinstance(value, str) or not value.strip():
             raise self.error(field, "a text that is not empty")
-        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
-            raise self.error(field, "text without NUL characters or half surrogate pairs")
+        if not is_storable(value):
+            raise self.error(field, STORABLE)
         return value
 
     def messages(self, value, field: str) -> list[Message]:
@@ -282,14 +290,14 @@ class _Row:
         return self.text(value, field)
 
     def number(
-        self, field: str, expected: str, low: float = -math.inf, high: float = math.inf, **values
+        self, field: str, expected: str, low: float = -LARGEST, high: float = LARGEST, **values
     ) -> float | None:
         value = self.row.get(field)
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.error(field, expected, **values)
-        if not math.isfinite(value) or not low <= value <= high:
+        if not low <= value <= high:
             raise self.error(field, expected, **values)
         return float(value)
 

@@ -1,15 +1,14 @@
 """A snapshot of judgments, read back: the lines of annotate/datasets/judgments.py, each with everything it says."""
 
-import math
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from annotate.labeling.verdict import HIGHEST_SCORE, LONGEST_EDIT, LONGEST_NOTE, LOWEST_SCORE, Verdict
 from annotate.models.judgment import JUDGE_PREFIX, MOST_RESPONSES, Confidence, Criterion, Flag, Rating
-from training.records import ONE_OF, Comparison, RecordError, iter_rows, parse_record
+from training.records import LARGEST, ONE_OF, STORABLE, Comparison, RecordError, is_storable, iter_rows, parse_record
 
 CRITERIA = ("helpful", "truthful", "harmless")
 FEWEST_RANKED = 4
@@ -93,8 +92,10 @@ class _Line:
         value = self.row.get(field)
         if value is None:
             return ""
-        if not isinstance(value, str) or len(value) > longest or "\0" in value:
+        if not isinstance(value, str) or len(value) > longest:
             raise self.error(field, "a text of at most %(longest)s characters, or null", longest=longest)
+        if not is_storable(value):
+            raise self.error(field, STORABLE)
         return value
 
     def whole(self, field: str, low: int = 0, high: int = 32767) -> int | None:
@@ -107,12 +108,12 @@ class _Line:
             raise self.error(field, "a whole number from %(low)s to %(high)s, or null", low=low, high=high)
         return value
 
-    def number(self, field: str, high: float = math.inf) -> float | None:
+    def number(self, field: str, high: float = LARGEST) -> float | None:
         value = self.row.get(field)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high or value == math.inf:
-            if high == math.inf:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
+            if high == LARGEST:
                 raise self.error(field, "a number of at least 0, or null")
             raise self.error(field, "a number from 0 to %(high)s, or null", high=high)
         return float(value)
@@ -128,7 +129,8 @@ class _Line:
             return None
         try:
             moment = datetime.fromisoformat(value)
-        except (TypeError, ValueError):
+            moment.astimezone(UTC)  # as it is stored: the first and the last day of the calendar may not be there
+        except (TypeError, ValueError, OverflowError):
             moment = None
         if moment is None or moment.tzinfo is None:
             raise self.error(field, "a time with its zone such as 2026-01-31T16:59:52+00:00")
