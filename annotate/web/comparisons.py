@@ -40,8 +40,9 @@ def change(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
     """Sets how many people judge this comparison, and goes back to where it was listed."""
     comparison = get_object_or_404(Comparison.objects.select_related("project"), pk=pk, project=project)
     wanted = request.POST.get("wanted", "")
+    is_number = wanted.isdecimal() and len(wanted) < 10
     try:
-        set_judgments_wanted(comparison, int(wanted) if wanted.isdecimal() else -1, user=request.user)
+        set_judgments_wanted(comparison, int(wanted) if is_number else -1, user=request.user)
         messages.success(request, _("Saved. Judgments wanted: %(wanted)s.") % {"wanted": wanted})
     except UserError as error:
         messages.error(request, error.message)

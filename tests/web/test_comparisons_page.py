@@ -19,7 +19,7 @@ def test_an_admin_changes_the_number_of_one(browser, pairs):
 
 def test_a_wrong_number_changes_nothing(browser, pairs):
     (one,) = pairs(1)
-    for wrong in ("51", "-1", "many", ""):
+    for wrong in ("51", "-1", "many", "", "9" * 5000):
         page = browser("admin").post(f"{URL}{one.pk}/", {"wanted": wrong}, follow=True)
         assert "wants 0 to 50 judgments" in page.content.decode()
     assert Slot.objects.filter(comparison=one).count() == 1
