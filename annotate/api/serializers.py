@@ -247,6 +247,7 @@ class HoldRequest(serializers.Serializer):
 
 class FoundSerializer(serializers.Serializer):
     found = serializers.IntegerField(help_text="Responses in which something was found.")
+    unchecked = serializers.IntegerField(help_text="Responses that are still to be looked through.")
 
 
 class ImportRequest(serializers.Serializer):

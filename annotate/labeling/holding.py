@@ -17,6 +17,8 @@ from annotate.models import Comparison, Project, Response, Slot
 
 # Responses that are looked at in one transaction.
 CHUNK = 1000
+# Responses that one request looks through: a second or two.
+AT_ONCE = 20_000
 
 FOUND, SERVED, LEFT_OUT = Response.LeakState.FOUND, Response.LeakState.SERVED, Response.LeakState.LEFT_OUT
 

@@ -93,13 +93,6 @@ def reserved_by_others(project: Project, user, *, now: datetime | None = None) -
     return for_person(held, user).values("comparison").distinct().count()
 
 
-def open_for(project: Project, user, *, now: datetime | None = None) -> int:
-    """Comparisons that `user` holds or could get now, counted one by one: for reports, not for every page."""
-    now = now or timezone.now()
-    open_now = Slot.objects.filter(Q(free_from__lte=now) | Q(holder=user), project=project, apart=False)
-    return for_person(open_now.filter(free_from__isnull=False), user).values("comparison").distinct().count()
-
-
 def for_person(slots: QuerySet[Slot], user) -> QuerySet[Slot]:
     """Those of `slots` whose comparison `user` has neither judged nor skipped."""
     same = Q(comparison=OuterRef("comparison"), annotator=user)

@@ -8,13 +8,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotate.errors import UserError
-from annotate.labeling.holding import check_stored, leaks_of, review_leak, set_hold, unchecked
+from annotate.labeling.holding import AT_ONCE, check_stored, leaks_of, review_leak, set_hold, unchecked
 from annotate.models import Project, Response
 from annotate.web.common import ADMIN, page, project_view
 
 PER_PAGE = 25
-# Looked through in one request: a second or two.
-CHECKED_AT_ONCE = 20_000
 # Characters around the telling phrase.
 AROUND = 160
 
@@ -24,7 +22,7 @@ AROUND = 160
 def leaks(request: HttpRequest, project: Project) -> HttpResponse:
     """GET lists what is to be looked at; POST sets whether it waits for that, or looks through what is unchecked."""
     if request.method == "POST" and "check" in request.POST:
-        found = check_stored(project, most=CHECKED_AT_ONCE, user=request.user)
+        found = check_stored(project, most=AT_ONCE, user=request.user)
         messages.success(request, _("Checked; in %(count)s responses something was found.") % {"count": found})
         return redirect("leaks", project.slug)
     if request.method == "POST":

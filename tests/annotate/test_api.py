@@ -218,7 +218,7 @@ def test_leaks_are_decided_and_held_back(api, admin, project):
     add_responses(project, [NewResponse(prompt, "I am ChatGPT: the Moon.", "secret")])
     Response.objects.update(leaks=[], leak_state="", leaks_checked_at=None)
     client = api(admin)
-    assert client.post("leaks/").json() == {"found": 1}
+    assert client.post("leaks/").json() == {"found": 1, "unchecked": 0}
     (leak,) = client.get("leaks/").json()["results"]
     assert (leak["leaks"], leak["state"], leak["generator"]) == (["I am ChatGPT"], "found", "secret")
     assert client.patch("leaks/", {"hold": True}, format="json").json() == {"hold": True}

@@ -14,10 +14,10 @@ from django.core.management.base import CommandError
 from annotate.access import can
 from annotate.demo.accounts import ACCOUNTS_FILE, ensure_accounts
 from annotate.demo.project import STARTER
-from annotate.labeling.progress import open_for
 from annotate.models import Comparison, Judgment, ModelVersion, Project, Run, User
 from annotate.runs import follow
 from annotate.runs.directory import run_directory
+from tests.annotate.counting import open_for
 from tests.annotate.runs_kit import make_model, make_project, use_fake_trainer
 
 pytestmark = pytest.mark.django_db

@@ -10,11 +10,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from annotate.errors import UserError
-from annotate.labeling.progress import QueueState, open_for, queue_state, reserved_by_others
+from annotate.labeling.progress import QueueState, queue_state, reserved_by_others
 from annotate.labeling.queue import release, renew, reserve_next
 from annotate.labeling.submit import skip_comparison, submit_judgment
 from annotate.models import Reservation, Slot
 from annotate.projects import update_project
+from tests.annotate.counting import open_for
 
 pytestmark = pytest.mark.django_db
 

@@ -4,6 +4,9 @@ import json
 
 import pytest
 from django.core.management import call_command
+from django.core.management.sql import emit_post_migrate_signal
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 
 from annotate.datasets.importing import import_file
 from annotate.errors import UserError
@@ -50,6 +53,19 @@ def test_a_wrong_total_is_found_and_put_right(project, ada, pairs, capsys):
     assert "99 judgments wanted were counted, there are 3" in said and "ada" in said
     assert queue_state(project, ada) == QueueState(judged=1, skipped=0, total_wanted=3, total_done=1)
     assert counters.recount(project) == []
+
+
+def test_a_database_back_at_an_earlier_version_keeps_no_triggers_of_this_one(project, ada, pairs):
+    """They would write to tables and columns that are not there, and no judgment could be stored."""
+    pairs(2)
+    recorder = MigrationRecorder(connection)
+    newest = recorder.migration_qs.filter(app="annotate").latest("name").name
+    for applied in (False, True):
+        (recorder.record_applied if applied else recorder.record_unapplied)("annotate", newest)
+        counters.remove("default")
+        emit_post_migrate_signal(verbosity=0, interactive=False, db="default")
+        submit_judgment(ada, reserve_next(project, ada).key, 1)
+        assert PersonTally.objects.filter(user=ada, judged=1).exists() == applied
 
 
 def test_deleting_a_project_leaves_no_total(project, admin, pairs):

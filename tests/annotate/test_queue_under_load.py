@@ -16,10 +16,11 @@ import pytest
 from django.db import connection, connections
 from django.utils import timezone
 
-from annotate.labeling.progress import open_for, queue_state, reserved_by_others
+from annotate.labeling.progress import queue_state, reserved_by_others
 from annotate.labeling.queue import reserve_next
 from annotate.labeling.submit import skip_comparison, submit_judgment
 from annotate.models import Judgment, Reservation, Slot
+from tests.annotate.counting import open_for
 from tests.servers import postgres, postgres_programs
 
 COMPARISONS, WANTED, PEOPLE = 12, 3, 8
