@@ -1,6 +1,6 @@
 """The command line: `python -m training RECIPE [--config FILE] --output DIR key=value …`, or `… serve MODEL`.
 
-Exit codes: 0 done, 1 training failed, 2 the configuration or the data is wrong, 143 stopped by SIGTERM.
+Exit codes: 0 done, 1 training failed, 2 the configuration or the data is wrong, 143 stopped by SIGTERM or Ctrl-C.
 """
 
 import argparse
@@ -30,8 +30,11 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 # such option.
 with contextlib.suppress(OSError, AttributeError):
     _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-    ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-    ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+    _mallopt = ctypes.CDLL(None).mallopt
+    # An older one takes 32 MiB at most, refuses more, and would then map every tensor anew.
+    if not _mallopt(_M_MMAP_THRESHOLD, 1 << 30):
+        _mallopt(_M_MMAP_THRESHOLD, 32 << 20)
+    _mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def main(arguments: list[str] | None = None) -> int:

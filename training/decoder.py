@@ -117,7 +117,6 @@ class FusedDecoder:
                 layer.input_layernorm.weight,
                 layer.post_attention_layernorm.weight,
             )
-        self.of_head: dict = getattr(self, "of_head", {})
         self._join(self.of_head, "head", [self.head])
 
     def _join(self, mine: dict, name: str, linears: list[torch.nn.Linear]) -> None:

@@ -68,7 +68,10 @@ def earlier_results_aside(output: Path, *, checkpoints: bool) -> Iterator[None]:
     aside = output / _EARLIER
     shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
     aside.mkdir()
-    for name in ("config.json", *_RESULTS, *([_CHECKPOINTS] if checkpoints else [])):
+    with contextlib.suppress(FileNotFoundError):
+        # A copy, since the other processes of this run may be about to read it as their --config.
+        shutil.copy2(output / "config.json", aside / "config.json")
+    for name in (*_RESULTS, *([_CHECKPOINTS] if checkpoints else [])):
         with contextlib.suppress(FileNotFoundError):
             os.rename(output / name, aside / name)
     try:

@@ -70,7 +70,7 @@ def sample(
         for chosen in _batches([len(prompt) for prompt in prompts], n, max_new_tokens, tokens_at_once):
             batch = [prompts[i] for i in chosen]
             rows = _sample_batch(
-                decoder or ModelDecoder(model),
+                decoder,
                 batch,
                 draws[chosen],
                 eos_id=eos_id,

@@ -48,5 +48,6 @@ def _on_signal(signum, frame) -> None:
 def _on_interrupt(signum, frame) -> None:
     if _requested:
         raise KeyboardInterrupt
-    print("\nstopping after this step, with a checkpoint; Ctrl-C again stops at once", file=sys.stderr, flush=True)
+    if _deferred:
+        print("\nstopping after this step, with a checkpoint; Ctrl-C again stops at once", file=sys.stderr, flush=True)
     _on_signal(signum, frame)
