@@ -62,6 +62,8 @@ def test_a_reward_model_is_one_more_source_and_the_short_form_of_one():
         ('[{"source": "json", "weight": NaN}]', "rewards[0] (json): weight=nan must be a number"),
         ('[{"source": "regex", "pattern": "(a"}]', "(regex): the pattern (a is no regular expression: missing )"),
         ('[{"source": "regex", "pattern": "(((a{99}){99}){99}){99}"}]', "a{99}){99}){99}){99} is too large"),
+        ('[{"source": "regex", "pattern": "(b){0,0}(((a{99}){99}){99}){99}"}]', "a{99}){99}){99}){99} is too large"),
+        ('[{"source": "regex", "pattern": "a{' + "9" * 5000 + '}"}]', "99 is too large"),
         ('[{"source": "json", "schema": {"type": 7}}]', "(json): the JSON schema is not one: 7 is not valid"),
         ('[{"source": "json", "schema": {"pattern": "(a"}}]', "the JSON schema is not one: '(a' is not a 'regex'"),
         ('[{"source": "json", "name": "a b"}]', "name=a b must be a word"),

@@ -75,14 +75,20 @@ def test_a_schemas_pattern_that_backtracks_for_ever_is_given_up(monkeypatch):
 
     monkeypatch.setattr(json_schema, "_PATTERN_SECONDS", 0.1)
     started = time.monotonic()
-    for schema in ({"items": {"pattern": "^(a|aa)+$"}}, {"items": {"patternProperties": {"^(a|aa)+$": {}}}}):
-        source = JSONSource(spec.ValidJSON(schema=schema))
+    by_name = {"patternProperties": {"^(a|aa)+$": {}}}
+    for below in ({"pattern": "^(a|aa)+$"}, by_name, {"additionalProperties": False, **by_name}):
+        source = JSONSource(spec.ValidJSON(schema={"items": below}))
         (failed,) = scores(source, [json.dumps(["a" * 100 + "!", {"a" * 100 + "!": 1}])])
         assert failed == Failure("was given up: a pattern of its schema takes too long")
         assert scores(source, ['["aaa", {"aaa": 1}]']) == [1]
     assert time.monotonic() - started < 20
     named = JSONSource(spec.ValidJSON(schema={"patternProperties": {"^n": {"type": "number"}}}))
     assert scores(named, ['{"n": 1, "x": "a"}', '{"n": "a"}']) == [1, 0]
+    others = {"properties": {"x": {}}, "patternProperties": {"^n": {}}}
+    none = JSONSource(spec.ValidJSON(schema={**others, "additionalProperties": False}))
+    assert scores(none, ['{"n1": 1, "x": 1}', '{"y": 1}']) == [1, 0]
+    numbers = JSONSource(spec.ValidJSON(schema={**others, "additionalProperties": {"type": "number"}}))
+    assert scores(numbers, ['{"n1": "a", "y": 1}', '{"y": "a"}']) == [1, 0]
 
 
 def test_a_pattern_anywhere_or_of_the_whole():

@@ -22,7 +22,11 @@ def validator_of(schema: dict):
         cls.check_schema(schema)
     except SchemaError as error:
         raise ConfigError(f"the JSON schema is not one: {error.message}") from None
-    bounded = {"pattern": _pattern, "patternProperties": _pattern_properties}
+    bounded = {
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "additionalProperties": _additional_properties,
+    }
     return jsonschema.validators.extend(cls, bounded)(schema, registry=Registry())
 
 
@@ -40,6 +44,15 @@ def _pattern_properties(validator, by_pattern, instance, schema):
                 yield from validator.descend(value, below, path=key, schema_path=pattern)
 
 
+def _additional_properties(validator, below, instance, schema):
+    """What neither "properties" nor "patternProperties" names."""
+    if not validator.is_type(instance, "object"):
+        return
+    named, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    for key, value in instance.items():
+        if key not in named and not any(_found(pattern, key) for pattern in patterns):
+            yield from validator.descend(value, below, path=key)
+
+
 def _found(pattern: str, text: str) -> bool:
     return compiled(pattern).search(text, timeout=_PATTERN_SECONDS) is not None
-

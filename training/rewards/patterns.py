@@ -17,7 +17,11 @@ _COUNT = re.compile(r"(\)?)\{(\d*)(?:,(\d*))?\}")
 @functools.lru_cache(maxsize=256)
 def compiled(pattern: str) -> regex.Pattern:
     """Raises ConfigError."""
-    counts = [(group, max(int(low or 1), int(high or 1))) for group, low, high in _COUNT.findall(pattern[:_LONGEST])]
+    # A count of none is 1 here, lest it makes nothing of the others; of a long one the first digits are too many.
+    counts = [
+        (group, max(int(number.lstrip("0")[:7] or 1) for number in (low, high)))
+        for group, low, high in _COUNT.findall(pattern[:_LONGEST])
+    ]
     repeats = math.prod(count for group, count in counts if group) * max((count for _, count in counts), default=1)
     if len(pattern) > _LONGEST or repeats > _MOST_REPEATS:
         raise ConfigError(f"the pattern {pattern[:100]} is too large")
