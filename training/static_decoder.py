@@ -2,8 +2,9 @@
 
 A step of a small model is some hundred small kernels, each of which takes longer to launch than to run; a graph
 launches them all at once, but only on the very tensors that it was captured with. So keys and values, masks, positions
-and the new tokens lie in tensors that are kept from batch to batch, one set for each length in steps of `LENGTHS`, and
-a step computes the next power of two of rows: what comes out for the rows beyond those that run is not looked at.
+and the new tokens lie in tensors that are kept from batch to batch, one set for each length in steps of `LENGTHS` (keys
+and values of all in one memory), and a step computes the next power of two of rows: what comes out for the rows beyond
+those that run is not looked at.
 """
 
 import warnings
@@ -44,7 +45,7 @@ class StaticDecoder(FusedDecoder):
     def __init__(self, model, dtype: torch.dtype, *, capture: bool):
         super().__init__(model, dtype)
         self.capture = capture
-        self.pool = None
+        self.memory: list[torch.Tensor] = []
         self.of_length: dict[int, _Static] = {}
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -74,19 +75,27 @@ class StaticDecoder(FusedDecoder):
         self.mask, self.positions = static.mask[:rows], static.positions[:rows]
 
     def _of_length(self, length: int, rows: int) -> _Static:
-        found = self.of_length.get(length)
-        if found is None or len(found.tokens) < rows:
+        if length not in self.of_length or len(self.of_length[length].tokens) < rows:
             new = {"dtype": torch.long, "device": self.device}
-            # Zeros, since what no row sees is multiplied by a probability of zero, and must be a number for that.
-            found = self.of_length[length] = _Static(
+            self.of_length[length] = _Static(
                 *self._rope(length),
-                cache=[layer.zero_() for layer in self._empty_cache(rows, length)],
+                cache=self._lent_cache(rows, length),
                 mask=torch.ones(rows, length, dtype=torch.bool, device=self.device),
                 positions=torch.zeros(rows, 1, **new),
                 tokens=torch.zeros(rows, 1, **new),
                 place=torch.zeros(1, **new),
             )
-        return found
+        return self.of_length[length]
+
+    def _lent_cache(self, rows: int, length: int) -> list[torch.Tensor]:
+        """As `_empty_cache`, of one memory for all lengths, since one batch is decoded at a time."""
+        size = rows * 2 * self.kv_heads * length * self.size
+        if not self.memory or len(self.memory[0]) < size:
+            self.of_length.clear()  # their graphs write to the memory that is given up, before more is taken
+            self.static, self.cache, self.memory = None, [], []
+            # Zeros, since what no row sees is multiplied by a probability of zero, and must be a number for that.
+            self.memory = [torch.zeros(size, dtype=self.cache_dtype, device=self.device) for _ in self.layers]
+        return [memory[:size].view(rows, 2, self.kv_heads, length, self.size) for memory in self.memory]
 
     def _static_step(self, static: _Static, rows: int) -> torch.Tensor:
         """Logits (rows, vocabulary) of the first rows. Reads no number on the host and keeps nothing but the cache."""
@@ -116,14 +125,18 @@ class StaticDecoder(FusedDecoder):
                     self._static_step(static, rows)
             torch.cuda.current_stream().wait_stream(aside)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self.pool):
+            with torch.cuda.graph(graph, pool=self._pool()):
                 logits = self._static_step(static, rows)
         except RuntimeError as error:  # slower, and not a reason to end a run
             warnings.warn(f"sampling goes on without CUDA graphs: {error}", stacklevel=2)
             self.capture = False
             return
-        self.pool = graph.pool()  # whose memory later graphs use too
         static.graphs[rows] = graph, logits
+
+    def _pool(self):
+        """The memory of a graph that is there, for all to share; that of graphs that are gone takes no others."""
+        graphs = (graph for static in self.of_length.values() for graph, _ in static.graphs.values())
+        return next((graph.pool() for graph in graphs), None)
 
 
 def _steps(rows: int) -> int:

@@ -126,6 +126,21 @@ def test_static_shapes_are_few_and_hold_nothing_of_an_earlier_batch(monkeypatch)
     assert {shape[0] for shape in shapes} <= {64, 32, 16, 8} and len(shapes) > 100
 
 
+def test_all_lengths_lie_in_one_memory_and_begin_anew_where_it_grows(monkeypatch):
+    monkeypatch.setattr("training.static_decoder.LENGTHS", 16)
+    model = make_llama(24)
+    decoder = StaticDecoder(model, torch.float32, capture=False)
+    # Lengths of 48, 16, 16 and 48; of 8 rows, but 64 in the third.
+    long, short, many = ([[10] * 20], 20), ([[10], [11]], 10), ([[12]] * 9, 10)
+    for (prompts, new), lengths in ((long, {48}), (short, {48, 16}), (many, {16}), (long, {16, 48})):
+        options = {"n": 4, "max_new_tokens": new, "eos_id": EOS, "pad_id": PAD, "seed": 3}
+        drawn = sampling.sample(model, prompts, **options, decoder=decoder)
+        same_completions(drawn, sampling.sample(model, prompts, **options))
+        assert decoder.of_length.keys() == lengths
+        held = {static.cache[0].data_ptr() for static in decoder.of_length.values()}
+        assert held == {decoder.memory[0].data_ptr()}
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="what cannot be captured here is a step where there is no GPU")
 def test_sampling_goes_on_where_a_step_cannot_be_captured():
     model, prompts = make_llama(24), [[10, 11], [12]]
