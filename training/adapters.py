@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from training.config import ConfigError
-from training.files import fsync_tree, replace_directory
+from training.files import fsync_tree, permit_like, replace_directory
 from training.logprobs import trunk_of
 
 DIRECTORY = "adapter"
@@ -74,6 +74,7 @@ def save(adapter: Adapter, directory: Path) -> None:
         adapter.lora.save_pretrained(aside)
         tensors = {name: tensor.contiguous() for name, tensor in adapter.tensors.items()}
         save_file(tensors, aside / _WEIGHTS, metadata={"format": "pt", "base": adapter.base})
+        permit_like(aside / _WEIGHTS, aside / "adapter_config.json")
         fsync_tree(aside)
         replace_directory(aside, directory)
     finally:

@@ -39,6 +39,11 @@ def fsync_tree(directory: Path) -> None:
     _fsync(directory)
 
 
+def permit_like(weights: Path, other: Path) -> None:
+    """Safetensors are written for their owner alone; whoever may read the other file may then read them."""
+    weights.chmod(other.stat().st_mode)
+
+
 def replace_directory(aside: Path, target: Path) -> None:
     """Rename `aside` to `target`. A directory already there leaves first; between the two renames there is none."""
     old = target.with_name(f".{target.name}.old")

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 
 from training.chat import PLAIN_TEMPLATE
 from training.config import ConfigError, TrainingConfig
-from training.files import fsync_tree, replace_directory
+from training.files import fsync_tree, permit_like, replace_directory
 
 transformers.logging.disable_progress_bar()
 
@@ -148,8 +148,7 @@ def save_model(model, tokenizer, directory: str | os.PathLike, *, tensors: dict 
         for name, values in (tensors or {}).items():
             save_file(values, aside / name)
         for weights in aside.glob("*.safetensors"):
-            # Written for their owner alone; whoever may read the other files may read these.
-            weights.chmod((aside / "config.json").stat().st_mode)
+            permit_like(weights, aside / "config.json")
         fsync_tree(aside)
         replace_directory(aside, directory)
     finally:

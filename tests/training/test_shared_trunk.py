@@ -201,6 +201,8 @@ def test_peft_loads_the_adapter_over_the_model_it_was_trained_from(rewarded):
             for model in (load_reward_model(str(run / "model")), loaded.get_base_model())
         )
     torch.testing.assert_close(given, expected, atol=1e-5, rtol=0)
+    modes = {path.stat().st_mode for path in (run / adapters.DIRECTORY).iterdir()}
+    assert len(modes) == 1, "its weights are read by whoever may read the rest"
 
 
 def test_a_whole_reward_model_leaves_no_adapter_of_an_earlier_run(rewarded, tmp_path):
