@@ -22,7 +22,10 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return save_tiny(tmp_path_factory.mktemp("llama"))
+    """A policy, and beside it a reward model."""
+    policy = save_tiny(tmp_path_factory.mktemp("llama"))
+    save_model(load_reward_model(policy), load_tokenizer(policy), f"{policy}-reward")
+    return policy
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +114,6 @@ def test_two_processes_sample_and_score_as_one(tmp_path, model, data, two_proces
 def sampling(model, data) -> dict:
     """Settings of the recipes that sample or score, with answers long enough that some end by themselves."""
     reward = f"{model}-reward"
-    if not Path(reward).exists():
-        save_model(load_reward_model(model), load_tokenizer(model), reward)
     asked = {"model": model, "prompts": data, "max_tokens": 120, "samples": 4}
     learned = asked | {"reward_model": reward, "rounds": 2, "prompts_per_round": 6, "learning_rate": 1e-3}
     return {

@@ -176,7 +176,7 @@ def found(parts):
         "import os\ndef double(x): os._exit(0)",
         "def abs(x): return 0\ndef all(x): return True\ndef isinstance(*a): return True\ndef double(x): return 9",
         "import math\nmath.isclose = lambda *a, **k: True\ndef double(x): return 9",
-        "AssertionError = Exception\n__debug__ = False\n" if False else "def double(x): return x",
+        "def double(x): return x",
     ],
 )
 def test_a_program_that_attacks_its_judge_passes_nothing(program):
