@@ -203,6 +203,25 @@ def test_a_tests_own_function_is_no_way_into_its_process():
     assert passed(program, *tests) == [0, 1, 2, 3, 4]
 
 
+def test_what_a_program_sends_is_no_way_into_its_tests_process():
+    """Not by the one end of the calls that it finds on its own stack: neither a module, nor a text, nor a class."""
+    program = """
+import builtins, sys
+def reached(kind):
+    frame = sys._getframe()
+    while "question" not in frame.f_locals:
+        frame = frame.f_back
+    of, name = {"module": (builtins, "eval"), "text": ("{0}", "format"), "class": (ValueError, "mro")}[kind]
+    try:
+        frame.f_locals["self"].ask("getattr", of, name)
+    except AttributeError:
+        return False
+    return True
+"""
+    tests = [f"assert not reached({kind!r})" for kind in ("module", "text", "class")]
+    assert passed(program, *tests) == [0, 1, 2]
+
+
 def test_what_tests_do_with_a_program():
     """Across two processes as in one: in place, by callback, with objects, exceptions and generators."""
     program = """

@@ -42,8 +42,7 @@ _OPERATIONS = {
     "copy": lambda value: _copied(value),
     "call": lambda function, *args, **named: function(*args, **named),
 }
-# What a test's own object may be asked from the program's side: nothing that leads from it into its process.
-_GUARDED = ("setattr", "delattr")
+_GUARDED = ("name", "setattr", "delattr")
 _INSIDES = ("_", "gi_", "cr_", "ag_", "f_", "tb_", "co_", "func_")
 
 
@@ -83,6 +82,8 @@ class Peer:
     def answer(self, question: dict) -> None:
         args = []
         try:
+            if self.guarded and not _permitted(question["do"], question["args"]):
+                raise AttributeError("this belongs to the tests")
             args = [self.unpacked(value) for value in question["args"]]
             named = {key: self.unpacked(value) for key, value in question["named"].items()}
             answer = {"value": self.packed(self.perform(question["do"], *args, **named))}
@@ -93,10 +94,8 @@ class Peer:
         self.send(answer)
 
     def perform(self, operation: str, *args, **named):
-        if operation == "name" and not self.guarded:
+        if operation == "name":
             return self.names[args[0]]
-        if self.guarded and (operation in _GUARDED or (operation == "getattr" and args[1].startswith(_INSIDES))):
-            raise AttributeError("this belongs to the tests")
         return _OPERATIONS[operation](*args, **named)
 
     def serve(self) -> None:
@@ -258,6 +257,16 @@ class Names(dict):
         if hasattr(builtins, name):
             raise KeyError(name)
         return self.peer.ask("name", name)
+
+
+def _permitted(operation: str, args: list) -> bool:
+    """Whether a program may ask this of its tests, `args` still packed: nothing that leads into their process.
+
+    A program has its own modules and plain values. Those that it sends would be the tests': their `eval` and `format`.
+    """
+    if operation in ("getattr", "call") and not (isinstance(args[0], dict) and "yours" in args[0]):
+        return False
+    return operation not in _GUARDED and not (operation == "getattr" and args[1].startswith(_INSIDES))
 
 
 def exactly(reading: int, count: int) -> bytes:
