@@ -1,7 +1,7 @@
 # make up     the site with one worker on http://127.0.0.1:$(PORT), with everything that it needs, until Ctrl-C
 # make test   everything that is tested, with its own set-up
 # make lint   ruff only
-# make bench  the measurements behind the figures in docs/
+# make bench  the measurements behind the figures in docs/ (hours; each alone as its section there says)
 # make messages  the catalogues of translations follow the texts (needs Debian's gettext)
 # make loop   the whole loop with simulated annotators: does it learn? (long)
 
@@ -32,7 +32,11 @@ bench: .venv/installed-tests
 	$(PYTHON) -m benchmarks.training_throughput
 	$(PYTHON) -m benchmarks.aggregation
 	$(PYTHON) benchmarks/real_data.py
+	$(PYTHON) -m benchmarks.rl_throughput
+	$(PYTHON) -m benchmarks.rl_memory
 	$(PYTHON) -m benchmarks.overoptimization
+	$(PYTHON) benchmarks/labeling_load.py
+	$(PYTHON) benchmarks/pages.py
 
 # New texts get an entry to translate in locale/*/LC_MESSAGES/django.po; what is compiled from it is kept beside it.
 messages: .venv/installed

@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--recipes", default="grpo,rloo")
     parser.add_argument("--prompts-per-step", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=3e-4, help="of --to-reward, for both sides")
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"), help="of TRL's side of --to-reward")
+    parser.add_argument("--precision", default="bf16", choices=("fp32", "bf16"), help="of TRL's side of --to-reward")
     parser.add_argument("--trl-at-once", type=int, default=64, help="completions in a forward pass of TRL's update")
     parser.add_argument("--to-reward", type=float, help="also train grpo until this mean reward")
     parser.add_argument("--limit", type=int, default=35, help="steps of that at most")

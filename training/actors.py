@@ -138,7 +138,8 @@ def take_step(actors: Actors, optimizer, config: PolicyGradientConfig, machine: 
 
     Each model's gradient is clipped by its own norm.
     """
-    machine.add_up(parameter.grad for parameter in _trainable(actors.trained()) if parameter.grad is not None)
+    if machine.processes > 1:
+        _add_up_gradients(_trainable(actors.trained()), machine)
     limit = config.max_grad_norm or math.inf
     norms = {
         name: float(torch.nn.utils.clip_grad_norm_(model.parameters(), limit))
@@ -153,6 +154,16 @@ def take_step(actors: Actors, optimizer, config: PolicyGradientConfig, machine: 
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return norms["policy"]
+
+
+def _add_up_gradients(parameters: list[torch.nn.Parameter], machine: Runtime) -> None:
+    """What no token reached in one process only (an expert, say) counts nothing there, and is exchanged like all."""
+    reached = machine.summed(torch.tensor([float(p.grad is not None) for p in parameters], device=machine.device))
+    parameters = [parameter for parameter, times in zip(parameters, reached.tolist(), strict=True) if times]
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    machine.add_up(parameter.grad for parameter in parameters)
 
 
 def make_generator(actors: Actors, config: PolicyGradientConfig, machine: Runtime) -> Generator:

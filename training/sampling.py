@@ -60,8 +60,8 @@ def sample(
         raise ValueError("every prompt needs at least one token, since the first new token is predicted from it")
     generator = torch.Generator().manual_seed(seed)
     places = list(range(len(prompts)) if places is None else places)
-    rows = max(places, default=-1) + 1
-    draws = torch.rand((rows, n, max_new_tokens), generator=generator, dtype=torch.float64)[places]
+    whole_list = max(places, default=-1) + 1
+    draws = torch.rand((whole_list, n, max_new_tokens), generator=generator, dtype=torch.float64)[places]
     decoder = decoder or ModelDecoder(model)
     completions: list[list[Completion]] = [[] for _ in prompts]
     was_training = model.training
