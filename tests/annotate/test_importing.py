@@ -155,7 +155,9 @@ def test_demonstrations(project, file):
         ("prompts", {"prompt": ""}, 3, "prompt"),
         ("comparisons", {"prompt": "P", "responses": ["one"]}, 3, "responses"),
         ("comparisons", "{not json", 3, "JSON"),
+        ("comparisons", {"prompt": "P", "responses": ["a", {"text": "b", "model": "m" * 201}]}, 3, "[1].model"),
         ("preferences", {"prompt": "P", "chosen": "a"}, 3, "rejected"),
+        ("preferences", {"prompt": "P", "chosen": "a", "rejected": "b", "group": "g" * 201}, 3, "group"),
         ("demonstrations", {"prompt": "P", "completion": 7}, 3, "completion"),
     ],
 )

@@ -1,10 +1,14 @@
 """What readers yield besides the records of training.records: pairs with their votes, and rows that cannot be used."""
 
+import os
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from annotate.models.comparison import text_digest
-from training.records import Message
+from training.records import Comparison, Message, Preference, Record, RecordError, parse_record
+
+# Of the names of models and groups, as the database has room for them.
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,21 @@ class VotedPair:
     right: str
     votes: list[Vote]
     group: str = ""
+
+
+def stored_record(row, kind: str, path: str | os.PathLike, line: int) -> Record:
+    """The record that a line holds, its names short enough to be stored. Raises RecordError."""
+    record = parse_record(row, kind, path, line)
+    names = {}
+    if isinstance(record, Comparison):
+        names = {f"responses[{place}].model": response.model for place, response in enumerate(record.responses)}
+    elif isinstance(record, Preference):
+        names = {"group": record.group}
+    for name, text in names.items():
+        if text and len(text) > LONGEST_NAME:
+            expected = "a text of at most %(longest)s characters, or null"
+            raise RecordError(path, line, name, expected, longest=LONGEST_NAME)
+    return record
 
 
 def sides(chosen: str, rejected: str) -> tuple[str, str]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from annotate.datasets.importers.items import LONGEST_NAME, stored_record
 from annotate.labeling.verdict import HIGHEST_SCORE, LONGEST_EDIT, LONGEST_NOTE, LOWEST_SCORE, Verdict
 from annotate.models.judgment import JUDGE_PREFIX, MOST_RESPONSES, Confidence, Criterion, Flag, Rating
-from training.records import LARGEST, ONE_OF, STORABLE, Comparison, RecordError, is_storable, iter_rows, parse_record
+from training.records import LARGEST, ONE_OF, STORABLE, Comparison, RecordError, is_storable, iter_rows
 
 CRITERIA = ("helpful", "truthful", "harmless")
 FEWEST_RANKED = 4
@@ -148,7 +149,7 @@ class _Line:
 
 
 def _judged(line: _Line) -> JudgedComparison:
-    compared = parse_record(line.row, "comparisons", line.path, line.line)
+    compared = stored_record(line.row, "comparisons", line.path, line.line)
     count = len(compared.responses)
     is_ranking = line.one_of("kind", {"pair": False, "ranking": True}, required=True)
     fewest, most = (FEWEST_RANKED, MOST_RESPONSES) if is_ranking else (2, 2)
@@ -182,7 +183,7 @@ def _judged(line: _Line) -> JudgedComparison:
         line=line.line, annotator=annotator, compared=compared, verdict=verdict, earlier=earlier,
         shown_at=line.time("shown_at"), created_at=line.time("created_at", required=True),
         changed_at=line.time("changed_at", required=bool(earlier)) if earlier else None,
-        seconds=seconds, active_seconds=active, renderer=line.whole("renderer"), group=line.text("group", 200),
+        seconds=seconds, active_seconds=active, renderer=line.whole("renderer"), group=line.text("group", LONGEST_NAME),
         origin={
             "guideline": line.whole("guideline"), "earlier_guidelines": guidelines, "round": line.whole("round"),
             "draw_probability": line.number("draw_probability", 1), "extra": line.truth("extra"),

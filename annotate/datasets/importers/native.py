@@ -4,9 +4,9 @@ import os
 from collections.abc import Iterator
 
 from annotate.datasets.importers import judgments
-from annotate.datasets.importers.items import Skipped, Vote, VotedPair, sides
+from annotate.datasets.importers.items import Skipped, Vote, VotedPair, sides, stored_record
 from annotate.models.judgment import Criterion, Rating
-from training.records import Preference, Record, iter_rows, parse_record
+from training.records import Preference, Record, iter_rows
 
 KINDS = ("prompts", "comparisons", "preferences", "demonstrations", "judgments")
 
@@ -19,7 +19,7 @@ def read(
         yield from judgments.read(path)
         return
     for line, row in iter_rows(path):
-        record = parse_record(row, kind, path, line)
+        record = stored_record(row, kind, path, line)
         if not isinstance(record, Preference):
             yield record
         elif record.chosen == record.rejected:
