@@ -9,6 +9,7 @@ import torch
 
 from tests.training.runs import Run, arguments, in_two_processes, train, write_lines
 from tests.training.tiny import save_tiny
+from training.actors import _add_up_gradients
 from training.models import load_reward_model, load_tokenizer, save_model
 
 # Two processes start once for all runs, since starting takes most of the time. "stopped" is told to stop after its
@@ -193,3 +194,24 @@ def test_an_error_in_one_process_ends_all_with_its_words(two_processes):
     assert said == ["TrainingError: ZeroDivisionError: division by zero", "ZeroDivisionError: division by zero"]
     dealt = [json.loads((two_processes / f"dealt-to-{rank}.json").read_text()) for rank in (0, 1)]
     assert dealt == [[0, -1, -2, -3, -4]] * 2
+
+
+class OneOfTwo:
+    """A process beside one whose every parameter but the last was reached by a token, with gradients of one."""
+
+    processes, device = 2, torch.device("cpu")
+
+    def summed(self, reached):
+        return reached + torch.tensor([1.0] * (len(reached) - 1) + [0.0])
+
+    def add_up(self, gradients):
+        for gradient in gradients:
+            gradient += 1
+
+
+def test_what_no_token_reached_in_one_process_is_exchanged_all_the_same():
+    """Else the processes would add up different parameters, or wait for each other for ever."""
+    here, elsewhere, nowhere = (torch.nn.Parameter(torch.zeros(2)) for _ in range(3))
+    here.grad = torch.full((2,), 3.0)
+    _add_up_gradients([here, elsewhere, nowhere], OneOfTwo())
+    assert (here.grad.tolist(), elsewhere.grad.tolist(), nowhere.grad) == ([4, 4], [1, 1], None)
