@@ -1,13 +1,14 @@
 """Who writes which answer: a prompt of the pool with a place that is theirs for a lease, or a prompt of their own.
 
-A place is held by a unique constraint, and taken from a lapsed writing by one conditional UPDATE whose row count
-decides. A text is never thrown away: what is submitted after its place was taken becomes one demonstration more.
+A place is held by a unique constraint, and given out under the lock of its prompt's row: nobody is told that nothing is
+left because others were quicker. A text is never thrown away: what is submitted after its place was taken becomes one
+demonstration more.
 """
 
 import uuid
 from datetime import datetime, timedelta
 
-from django.db import IntegrityError, transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -21,13 +22,10 @@ from annotate.models import Demonstration, DemonstrationVersion, Project, Prompt
 from annotate.models.comparison import text_digest
 
 LONGEST_TEXT = 50_000
-# A place found free is gone at the INSERT only if somebody took it in between: then look again.
-ATTEMPTS = 5
 
 Action, State = DemonstrationVersion.Action, Demonstration.State
 
 
-@transaction.atomic
 def next_writing(project: Project, user, *, now: datetime | None = None) -> Writing | None:
     """The prompt that `user` answers next, reserved for them with its draft; None where none is left for them.
 
@@ -35,31 +33,11 @@ def next_writing(project: Project, user, *, now: datetime | None = None) -> Writ
     PermissionDenied if `user` may not label here, UserError where the project wants no demonstrations.
     """
     now = now or timezone.now()
-    lock_annotator(user, project)
-    _require_open(project, user)
-    begun = Writing.objects.filter(project=project, writer=user, prompt__isnull=False, ended_at=None)
-    for writing in begun.select_related("project", "prompt"):
-        if _keep(writing, now) or writing.draft:
-            return writing
-        writing.delete()  # nothing written, and its place belongs to somebody else by now
-    lapsed = Writing.objects.filter(project=project, place__isnull=False, ended_at=None, lease_until__lte=now)
-    lapsed.update(place=None)
-    for _attempt in range(ATTEMPTS):
-        prompt = _open_prompts(project, user).first()
-        if prompt is None:
-            return None
-        place = _free_place(prompt, now)
-        if place >= _wanted(project, prompt.pk):
-            continue  # its last place was taken between these two looks
-        try:
-            with transaction.atomic():
-                return Writing.objects.create(
-                    project=project, prompt=prompt, writer=user, place=place, lease_until=_lease_end(project, now),
-                    started_at=now,
-                )  # fmt: skip
-        except IntegrityError:
-            continue
-    return None
+    _free_lapsed(project.writings.exclude(writer=user), now)
+    with transaction.atomic():
+        lock_annotator(user, project)
+        _require_open(project, user)
+        return _begun(project, user, now) or _begin(project, user, now)
 
 
 @transaction.atomic
@@ -181,25 +159,21 @@ def _require_open(project: Project, user) -> None:
     refuse_paused(project, user)
 
 
-def _open_prompts(project: Project, user) -> QuerySet[Prompt]:
-    """Prompts of the pool that lack an answer which nobody is writing, and that `user` has not met.
-
-    In the order of an index, so that its first is found without looking at what is answered (Prompt.places_taken).
-    """
-    wanting = project.prompts.filter(in_pool=True, places_taken__lt=project.demonstrations_wanted)
-    return wanting.exclude(writings__writer=user).order_by("places_taken", "id")
-
-
-def _free_place(prompt: Prompt, now: datetime) -> int:
-    """The lowest place without a holder, after what is held by nobody any more was taken away."""
-    prompt.writings.filter(place__isnull=False, ended_at=None, lease_until__lte=now).update(place=None)
-    places = set(prompt.writings.filter(place__isnull=False).values_list("place", flat=True))
-    return next(place for place in range(len(places) + 1) if place not in places)
+def _begun(project: Project, user, now: datetime) -> Writing | None:
+    begun = Writing.objects.filter(project=project, writer=user, prompt__isnull=False, ended_at=None)
+    for writing in begun.select_related("project", "prompt"):
+        if _keep(writing, now) or writing.draft:
+            return writing
+        writing.delete()  # nothing written, and its place belongs to somebody else by now
+    return None
 
 
-def _wanted(project: Project, prompt_id: int) -> int:
-    """How many demonstrations of this prompt people write: those that were imported are there already."""
-    return project.demonstrations_wanted - Demonstration.objects.filter(prompt=prompt_id, writing=None).count()
+def _begin(project: Project, user, now: datetime) -> Writing | None:
+    prompt = _first_locked(_open_prompts(project, user))
+    return prompt and Writing.objects.create(
+        project=project, prompt=prompt, writer=user, place=_free_place(prompt), lease_until=_lease_end(project, now),
+        started_at=now,
+    )  # fmt: skip
 
 
 def _keep(writing: Writing, now: datetime) -> bool:
@@ -208,14 +182,61 @@ def _keep(writing: Writing, now: datetime) -> bool:
     mine = Writing.objects.filter(pk=writing.pk, ended_at=None)
     if mine.filter(place__isnull=False).update(lease_until=lease):
         return True
-    place = _free_place(writing.prompt, now)
-    if place >= _wanted(writing.project, writing.prompt_id):
-        return False
-    try:
-        with transaction.atomic():
-            return bool(mine.update(place=place, lease_until=lease))
-    except IntegrityError:  # somebody else was quicker
-        return False
+    _free_lapsed(Writing.objects.filter(prompt=writing.prompt_id), now)
+    prompt = _first_locked(_lacking_answers(writing.project).filter(pk=writing.prompt_id))
+    return bool(prompt and mine.update(place=_free_place(prompt), lease_until=lease))
+
+
+def _open_prompts(project: Project, user) -> QuerySet[Prompt]:
+    """Prompts of the pool for `user`, who has met none of them yet.
+
+    In the order of an index, so that its first is found without looking at what is answered.
+    """
+    pool = _lacking_answers(project).filter(in_pool=True)
+    return pool.exclude(writings__writer=user).order_by("places_taken", "id")
+
+
+def _lacking_answers(project: Project) -> QuerySet[Prompt]:
+    """Prompts that want an answer which nobody is writing (Prompt.places_taken)."""
+    return project.prompts.filter(places_taken__lt=project.demonstrations_wanted)
+
+
+def _first_locked(prompts: QuerySet[Prompt]) -> Prompt | None:
+    """The first of `prompts`, whose places stay as they are until the transaction ends.
+
+    One that somebody is just taking is passed over while there is another, and waited for before the answer is none.
+    Who waits for several does so in one order, as a row that turns out to be taken stays locked.
+    """
+    if not connection.features.has_select_for_update_skip_locked:
+        return prompts.first()  # SQLite has one writer at a time
+    return (
+        prompts.select_for_update(no_key=True, skip_locked=True).first()
+        or prompts.order_by("pk").select_for_update(no_key=True).first()
+    )
+
+
+def _free_lapsed(writings: QuerySet[Writing], now: datetime) -> None:
+    """Takes the places of those among `writings` whose lease ran out.
+
+    Their rows are locked in one order and before their prompts', and a prompt that somebody is just taking is left to
+    the next time: so no two wait for each other.
+    """
+    lapsed = writings.filter(place__isnull=False, ended_at=None, lease_until__lte=now)
+    if not lapsed.exists():
+        return
+    with transaction.atomic():
+        if connection.features.has_select_for_update_skip_locked:
+            rows = list(lapsed.order_by("key").select_for_update(no_key=True).values_list("key", "prompt"))
+            prompts = Prompt.objects.filter(pk__in=[prompt for _key, prompt in rows]).order_by()
+            free = set(prompts.select_for_update(no_key=True, skip_locked=True).values_list("pk", flat=True))
+            lapsed = Writing.objects.filter(pk__in=[key for key, prompt in rows if prompt in free])
+        lapsed.update(place=None)
+
+
+def _free_place(prompt: Prompt) -> int:
+    """The lowest place without a holder: below the number wanted, as `prompt` lacks answers."""
+    places = set(prompt.writings.filter(place__isnull=False).values_list("place", flat=True))
+    return next(place for place in range(len(places) + 1) if place not in places)
 
 
 def _lease_end(project: Project, now: datetime) -> datetime:

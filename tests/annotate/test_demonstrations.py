@@ -1,7 +1,10 @@
 """Writing demonstrations: one writer a place, nothing lost, reviewed by somebody else, and only then trained on."""
 
 import json
+import random
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -217,23 +220,64 @@ def test_who_is_paused_writes_and_chats_no_further(project, ada, admin, pool):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_at_once_never_share_a_place(project, person, pool):
-    pool(3, wanted=2)
-    people = [person(f"writer-{number}") for number in range(8)]
-    start, found = threading.Barrier(len(people)), []
+@pytest.mark.parametrize(("prompts", "wanted"), [(3, 2), (1, 12)])
+def test_many_at_once_fill_every_place_and_never_share_one(project, person, pool, prompts, wanted):
+    """Nobody is told that nothing is left because others were quicker."""
+    pool(prompts, wanted=wanted)
+    people = [person(f"writer-{number}") for number in range(prompts * wanted + 2)]
+    start = threading.Barrier(len(people))
+
+    def begin(user):
+        start.wait()
+        return next_writing(project, user)
+
+    found = at_once(begin, people)
+    places = [(writing.prompt_id, writing.place) for writing in found if writing]
+    assert len(places) == len(set(places)) == prompts * wanted
+
+
+@pytest.mark.django_db(transaction=True)
+def test_at_once_with_skips_and_browsers_that_die_each_prompt_gets_what_it_wants(project, person, pool):
+    prompts = pool(4, wanted=3)
+    people = [person(f"writer-{number}") for number in range(6)]
 
     def work(user):
-        start.wait()
-        found.append(next_writing(project, user))
-        connection.close()
+        rng, dropped = random.Random(user.username), 0
+        while Writing.objects.filter(prompt__in=prompts, place__isnull=False, ended_at=None).exists() or undone():
+            writing = next_writing(project, user)
+            if writing is None:
+                time.sleep(0.01)
+            elif dropped < 3 and rng.random() < 0.5:
+                # The browser died: the lease runs out without a word.
+                dropped += 1
+                Writing.objects.filter(pk=writing.pk).update(lease_until=timezone.now())
+            elif people[writing.prompt_id % 4] == user:
+                skip_writing(user, writing.key)  # at most one person skips a prompt, so enough are left for it
+            else:
+                submit_demonstration(user, writing.key, f"By {user}.")
 
-    threads = [threading.Thread(target=work, args=[user]) for user in people]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    places = [(writing.prompt_id, writing.place) for writing in found if writing]
-    assert len(places) == len(set(places)) == 6
+    def undone() -> bool:
+        return any(prompt.writings.filter(place__isnull=False).count() < 3 for prompt in prompts)
+
+    at_once(work, people)
+    for prompt in prompts:
+        placed = prompt.writings.filter(place__isnull=False)
+        assert sorted(placed.values_list("place", flat=True)) == [0, 1, 2]
+        assert Demonstration.objects.filter(writing__in=placed).count() == 3
+    assert recount(project) == []
+
+
+def at_once(work, people) -> list:
+    """What `work` returns for each of `people`, each in a thread and a connection of their own."""
+
+    def in_thread(user):
+        try:
+            return work(user)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(people)) as pool:
+        return list(pool.map(in_thread, people))
 
 
 def test_the_rest_side(project, ada, admin, pool, client):
