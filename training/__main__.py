@@ -15,8 +15,9 @@ from pathlib import Path
 from training import run_directory
 from training.config import RECIPES, BaseConfig, ConfigError, describe, resolve, run_function, to_json
 from training.events import EventLog
-from training.files import write_json
+from training.files import write_json, write_json_lines
 from training.records import RecordError
+from training.run_directory import OutputTaken
 
 DONE, FAILED, WRONG_INPUT, STOPPED = 0, 1, 2, 143
 
@@ -51,8 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         with run_directory.held(output) if _is_main_process() else contextlib.nullcontext():
             return _run(options, output)
     except ConfigError as error:
-        print(error, file=sys.stderr)
-        return WRONG_INPUT
+        return _refused(error)
 
 
 def _run(options: argparse.Namespace, output: Path) -> int:
@@ -60,37 +60,32 @@ def _run(options: argparse.Namespace, output: Path) -> int:
     try:
         config = resolve(options.recipe, options.config, {**_overrides(options.pairs), "output": str(output)})
     except ConfigError as error:
+        if not run_directory.may_be_told(output, options.recipe):
+            return _refused(error)
         return _end(log, WRONG_INPUT, str(error))
     return execute(options.recipe, config, log)
 
 
 def execute(recipe: str, config: BaseConfig, log: EventLog) -> int:
-    """Run a recipe in its directory, whatever happens with an `end` event; the exit code."""
-    from training import stopping
-    from training.errors import TrainingError, is_disk_full, is_out_of_memory
+    """Run a recipe in its directory; the exit code. Ends with an `end` event, unless the directory is another run's."""
+    from training import failures, stopping
 
     output = Path(config.output)
     try:
         stopping.install()
-        with _prepared(output, recipe, config) if log.enabled else contextlib.nullcontext():
+        prepared = _prepared(output, recipe, config) if log.enabled else contextlib.nullcontext()
+        with prepared, failures.of_others(config.output):
             outcome = run_function(recipe)(config, log)
         if log.enabled:
-            _save(output, outcome)
-    except stopping.Cancelled:
-        return _end(log, STOPPED, None)
-    except (ConfigError, RecordError) as error:
-        return _end(log, WRONG_INPUT, str(error))
-    except TrainingError as error:
-        return _end(log, FAILED, str(error))
-    except KeyboardInterrupt:
+            _save(recipe, output, outcome)
+    except (stopping.Cancelled, KeyboardInterrupt):
         return _end(log, STOPPED, None)
     except Exception as error:
-        if is_disk_full(error):
-            return _end(log, FAILED, f"the disk that holds {output} is full")
-        if is_out_of_memory(error):
-            return _end(log, FAILED, "memory ran out: lower tokens_per_batch, or shorten what is longest in the data")
-        traceback.print_exc()
-        return _end(log, FAILED, f"{type(error).__name__}: {error}")
+        told = _in_a_sentence(error, output)
+        failures.tell_others(told, config.output)
+        if isinstance(told, OutputTaken):
+            return _refused(told)
+        return _end(log, WRONG_INPUT if isinstance(told, ConfigError | RecordError) else FAILED, str(told))
     log.end("succeeded", metrics=outcome.metrics)
     return DONE
 
@@ -132,14 +127,20 @@ def _overrides(pairs: list[str]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _prepared(output: Path, recipe: str, config: BaseConfig) -> Iterator[None]:
+    from training import checkpoints
+
     run_directory.check_fits(output, recipe, config)
-    with run_directory.earlier_results_aside(output, checkpoints=not config.resume):
+    checkpoints.check_goes_on(config)
+    with run_directory.earlier_results_aside(output, recipe, checkpoints=not config.resume):
         write_json(output / "config.json", to_json(recipe, config))
         yield
 
 
-def _save(output: Path, outcome) -> None:
-    write_json(output / "metrics.json", outcome.metrics)
+def _save(recipe: str, output: Path, outcome) -> None:
+    if outcome.lines is not None:
+        (name,) = RECIPES[recipe].writes
+        write_json_lines(output / name, outcome.lines)
+    write_json(output / run_directory.METRICS, outcome.metrics)
     if outcome.model is not None:
         from training.models import save_model
 
@@ -148,6 +149,26 @@ def _save(output: Path, outcome) -> None:
         from training import adapters
 
         adapters.save(outcome.adapter, output / adapters.DIRECTORY)
+
+
+def _in_a_sentence(error: Exception, output: Path) -> Exception:
+    """A ConfigError, RecordError or TrainingError: the error itself, or what it comes to for a person."""
+    from training.errors import TrainingError, is_disk_full, is_out_of_memory
+
+    if isinstance(error, ConfigError | RecordError | TrainingError):
+        return error
+    if is_disk_full(error):
+        return TrainingError(f"the disk that holds {output} is full")
+    if is_out_of_memory(error):
+        return TrainingError("memory ran out: lower tokens_per_batch, or shorten what is longest in the data")
+    traceback.print_exception(error)
+    return TrainingError(f"{type(error).__name__}: {error}")
+
+
+def _refused(error: ConfigError) -> int:
+    """The directory is left as it is: who asked for the run is told, and nobody else."""
+    print(error, file=sys.stderr)
+    return WRONG_INPUT
 
 
 def _end(log: EventLog, code: int, error: str | None) -> int:

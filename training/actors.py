@@ -202,7 +202,6 @@ def resume(
         PromptStream(demonstrations, config.seed, state.get("ptx", 0)),
     )
     if found is not None:
-        checkpoints.check_same_settings(state["config"], dataclasses.asdict(config))
         checkpoints.restore_training(actors.trained(), optimizer, tensors, rank=machine.rank)
         if "updates" in state:
             position.round = _restored_round(tensors, state, actors, machine)

@@ -15,9 +15,10 @@ import torch
 from accelerate.utils import gather_object
 from safetensors.torch import load_file, save_file
 
-from training.config import ConfigError, TrainingConfig
+from training.config import BaseConfig, TrainingConfig
 from training.events import EventLog
 from training.files import fsync_tree, replace_directory, write_json
+from training.run_directory import OutputTaken
 
 TENSORS, STATE = "tensors.safetensors", "state.json"
 
@@ -132,7 +133,6 @@ def resume_rounds(policy: torch.nn.Module, config: TrainingConfig) -> tuple[int,
     if found is None:
         return 0, {}
     tensors, state = found
-    check_same_settings(state["config"], dataclasses.asdict(config))
     with torch.no_grad():
         for name, parameter in policy.named_parameters():
             parameter.copy_(tensors[name])
@@ -143,11 +143,13 @@ def resume_rounds(policy: torch.nn.Module, config: TrainingConfig) -> tuple[int,
 _FREE = {"output", "resume", "device", "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints"}
 
 
-def check_same_settings(saved: dict, current: dict) -> None:
-    """Raise ConfigError where the run that goes on would not be the run that was begun."""
-    for name in sorted((saved.keys() | current.keys()) - _FREE):
+def check_goes_on(config: BaseConfig) -> None:
+    """Raise OutputTaken where the run that goes on from the newest checkpoint would not be the run that was begun."""
+    saved = newest_state(config.output).get("config") if config.resume else None
+    current = dataclasses.asdict(config)
+    for name in sorted((saved.keys() | current.keys()) - _FREE) if saved else ():
         if saved.get(name) != current.get(name):
-            raise ConfigError(
+            raise OutputTaken(
                 f"the checkpoint here was made with {name}={saved.get(name)}, not {current.get(name)}: "
                 "give the same setting, another --output, or resume=false to start afresh"
             )

@@ -33,20 +33,26 @@ class Recipe:
 
     config: str
     run: str
+    writes: tuple[str, ...] = ("model",)
+    """what a run that succeeds leaves in its directory, besides metrics.json"""
 
 
 RECIPES: dict[str, Recipe] = {
     "starter": Recipe("training.recipes.starter_config:StarterConfig", "training.recipes.starter:run"),
     "sft": Recipe("training.recipes.configs:SFTConfig", "training.recipes.sft:run"),
-    "reward": Recipe("training.recipes.configs:RewardConfig", "training.recipes.reward:run"),
+    "reward": Recipe("training.recipes.configs:RewardConfig", "training.recipes.reward:run", ("model", "adapter")),
     "dpo": Recipe("training.recipes.configs:PreferenceConfig", "training.recipes.preference:run"),
     "online_dpo": Recipe("training.recipes.configs:OnlinePreferenceConfig", "training.recipes.online_preference:run"),
     "rejection": Recipe("training.recipes.sampling_configs:RejectionConfig", "training.recipes.rejection:run"),
-    "best_of_n": Recipe("training.recipes.sampling_configs:BestOfNConfig", "training.recipes.best_of_n:run"),
-    "generate": Recipe("training.recipes.sampling_configs:GenerateConfig", "training.recipes.generate:run"),
-    "score": Recipe("training.recipes.sampling_configs:ScoreConfig", "training.recipes.score:run"),
-    "evaluate": Recipe("training.recipes.sampling_configs:EvaluateConfig", "training.recipes.evaluate:run"),
-    "judge": Recipe("training.recipes.judge_config:JudgeConfig", "training.recipes.judge:run"),
+    "best_of_n": Recipe(
+        "training.recipes.sampling_configs:BestOfNConfig", "training.recipes.best_of_n:run", ("responses.jsonl",)
+    ),
+    "generate": Recipe(
+        "training.recipes.sampling_configs:GenerateConfig", "training.recipes.generate:run", ("responses.jsonl",)
+    ),
+    "score": Recipe("training.recipes.sampling_configs:ScoreConfig", "training.recipes.score:run", ("scores.jsonl",)),
+    "evaluate": Recipe("training.recipes.sampling_configs:EvaluateConfig", "training.recipes.evaluate:run", ()),
+    "judge": Recipe("training.recipes.judge_config:JudgeConfig", "training.recipes.judge:run", ("preferences.jsonl",)),
     "reinforce": Recipe("training.recipes.presets:REINFORCE", "training.recipes.policy_gradient:run"),
     "a2c": Recipe("training.recipes.presets:A2C", "training.recipes.policy_gradient:run"),
     "rloo": Recipe("training.recipes.presets:RLOO", "training.recipes.policy_gradient:run"),

@@ -19,8 +19,7 @@ class EventLog:
         self.step = 0
         self.enabled = enabled
         self.echo = echo and enabled
-        if enabled:
-            _end_torn_line(self.path)
+        self._opened = False
 
     def start(self, recipe: str, *, device: str, total: int, resumed_from: int | None = None) -> None:
         self.step = resumed_from or 0
@@ -58,6 +57,9 @@ class EventLog:
     def _write(self, kind: str, **fields) -> None:
         if not self.enabled:
             return
+        if not self._opened:
+            _end_torn_line(self.path)
+            self._opened = True
         event = {"time": time.time(), "kind": kind, "step": self.step, **fields}
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(event, ensure_ascii=False) + "\n")

@@ -160,7 +160,6 @@ class Trainer:
         step = 0
         if resumed is not None:
             tensors, state = resumed
-            checkpoints.check_same_settings(state["config"], dataclasses.asdict(self.config))
             checkpoints.restore_training(self.weights, self.optimizer, tensors, rank=self.runtime.rank)
             self._spread()
             step, self.best = state["step"], state["best"]

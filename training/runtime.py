@@ -14,9 +14,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list, gather_object
 
-from training import checkpoints
+from training import checkpoints, failures
 from training.config import BaseConfig, ConfigError
-from training.errors import TrainingError
 from training.events import EventLog
 
 T = TypeVar("T")
@@ -75,15 +74,15 @@ class Runtime:
             return compute(list(range(count)))
         places = list(range(count)[self.rank :: self.processes])
         share: list[T] = []
-        own_error = None
+        own_error = told = None
         try:
             share = compute(places) if places else []
         except Exception as error:
-            own_error = error
+            own_error, told = error, failures.that_can_be_sent(error)
         results: list = [None] * count
-        for rank, (of_process, error) in enumerate(gather_object([(share, _in_words(own_error))])):
+        for rank, (of_process, error) in enumerate(gather_object([(share, told)])):
             if error:
-                raise own_error or TrainingError(error)
+                raise own_error or error
             results[rank :: self.processes] = of_process
         return results
 
@@ -137,13 +136,6 @@ def start(config: BaseConfig, log: EventLog) -> Runtime:
         )
         log.message(f"computing in {'bfloat16' if bf16 else 'float32'} on {accelerator.device}")
     return Runtime(accelerator, bf16)
-
-
-def _in_words(error: Exception | None) -> str | None:
-    """What other processes can be told of an error, which itself may be nothing that can be sent."""
-    if error is None or isinstance(error, TrainingError):
-        return error and str(error)
-    return f"{type(error).__name__}: {error}"
 
 
 def _buckets(tensors: Iterable[torch.Tensor]) -> Iterator[list[torch.Tensor]]:

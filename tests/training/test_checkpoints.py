@@ -124,11 +124,11 @@ def test_a_run_goes_on_in_the_precision_that_it_began_in(tmp_path, model, data, 
     assert told[0] == told[1]
 
 
-def test_a_run_begun_differently_is_not_gone_on_with(tmp_path, model, data):
+def test_a_run_begun_differently_is_not_gone_on_with(tmp_path, model, data, capsys):
     train("sft", tmp_path, model=model, data=data, **SETTINGS)
     other = train("sft", tmp_path, model=model, data=data, **SETTINGS | {"learning_rate": 0.5})
     assert other.code == 2
-    assert "made with learning_rate=0.003, not 0.5" in other.error
+    assert "made with learning_rate=0.003, not 0.5" in capsys.readouterr().err
     afresh = train("sft", tmp_path, model=model, data=data, **SETTINGS | {"learning_rate": 0.001, "resume": False})
     assert afresh.of_kind("start")[-1]["resumed_from"] is None
 

@@ -145,8 +145,12 @@ def test_a_full_disk_while_the_model_is_written(tmp_path, model, data, monkeypat
 
 
 def everything_in(directory: Path) -> dict[str, bytes]:
-    files = [path for path in directory.rglob("*") if path.is_file() and path.name != "events.jsonl"]
+    files = [path for path in directory.rglob("*") if path.is_file()]
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+def all_but_events(directory: Path) -> dict[str, bytes]:
+    return {name: content for name, content in everything_in(directory).items() if name != "events.jsonl"}
 
 
 def test_what_an_earlier_run_left_does_not_pass_for_that_of_one_that_failed(tmp_path, model, data, monkeypatch):
@@ -156,31 +160,91 @@ def test_what_an_earlier_run_left_does_not_pass_for_that_of_one_that_failed(tmp_
     assert sorted(os.listdir(tmp_path)) == ["config.json", "events.jsonl", "metrics.json"]
 
 
+@pytest.mark.parametrize(
+    ("recipe", "left"),
+    [
+        ("generate", "responses.jsonl"),
+        ("best_of_n", "responses.jsonl"),
+        ("score", "scores.jsonl"),
+        ("judge", "preferences.jsonl"),
+    ],
+)
+def test_lines_of_an_earlier_run_do_not_pass_for_those_of_one_that_failed(
+    recipe, left, tmp_path, model, data, monkeypatch
+):
+    pairs = write_lines(tmp_path / "pairs.jsonl", [{"prompt": "Say 1", "chosen": "yes", "rejected": "no"}])
+    rule = '{"source": "regex", "pattern": "e"}'
+    asked = {"model": model, "prompts": data, "max_tokens": 4, "samples": 2}
+    settings = {
+        "generate": asked,
+        "best_of_n": asked | {"rewards": rule},
+        "score": {"data": pairs, "rewards": rule},
+        "judge": {"data": pairs, "model": model},
+    }[recipe]
+    run = tmp_path / "run"
+    assert train(recipe, run, **settings).code == 0
+    assert sorted(os.listdir(run)) == sorted(["config.json", "events.jsonl", "metrics.json", left])
+    before = all_but_events(run)
+    wrong = "prompts" if "prompts" in settings else "data"
+    assert train(recipe, run, **settings | {wrong: "/no/such/file"}).code == 2
+    assert all_but_events(run) == before
+    (run / "notes").write_text("a person's own")
+    monkeypatch.setattr(EventLog, "metrics", lambda self, *args, **values: 1 / 0)
+    assert train(recipe, run, **settings).code == 1
+    assert sorted(os.listdir(run)) == ["config.json", "events.jsonl", "notes"]
+
+
 @pytest.mark.parametrize("wrong", [{"data": "/no/such/data.jsonl"}, {"model": "/no/such/model", "resume": False}])
 def test_a_wrong_input_leaves_an_earlier_run_as_it_was(tmp_path, model, data, wrong):
     assert train("sft", tmp_path, model=model, data=data, checkpoint_every=1).code == 0
-    before = everything_in(tmp_path)
+    before = all_but_events(tmp_path)
     assert any(name.startswith("checkpoints/") for name in before)
     assert train("sft", tmp_path, **{"model": model, "data": data, "checkpoint_every": 1} | wrong).code == 2
-    assert everything_in(tmp_path) == before
+    assert all_but_events(tmp_path) == before
 
 
-def test_a_directory_of_something_else_is_not_overwritten(tmp_path, model, data):
+def test_a_directory_of_something_else_is_left_as_it_is(tmp_path, model, data, capsys):
+    """Not even told of the attempt: who follows its events would take the refusal for the end of the run there."""
+
+    def said(recipe, directory, **settings) -> str:
+        before = everything_in(directory)
+        capsys.readouterr()
+        assert main(arguments(recipe, directory, **settings)) == 2
+        assert everything_in(directory) == before
+        return capsys.readouterr().err.strip()
+
     run = tmp_path / "run"
-    assert train("sft", run, model=model, data=data).code == 0
-    before = everything_in(run)
-    other = train("generate", run, model=model, prompts=data)
-    assert (other.code, other.error) == (2, f"{run} holds a run of sft, not generate: give another --output")
-    own = train("sft", run, model=run / "model", data=data)
-    assert (own.code, own.error) == (2, f"model={run}/model is what this run would replace: give another --output")
-    assert everything_in(run) == before
+    assert train("sft", run, model=model, data=data, checkpoint_every=1).code == 0
+    with open(run / "events.jsonl", "a") as events:
+        events.write('{"kind": "torn')
+    other = f"{run} holds a run of sft, not generate: give another --output"
+    assert said("generate", run, model=model, prompts=data) == other
+    replaced = f"model={run}/model is what this run would replace: give another --output"
+    assert said("sft", run, model=run / "model", data=data) == replaced
+    assert "sft has no setting modle" in said("sft", run, modle=model, data=data)
+    assert "generate has no setting data" in said("generate", run, model=model, data=data)
+    assert "unknown recipe sff" in said("sff", run, model=model, data=data)
+    assert "made with batch_size=32, not 4" in said("sft", run, model=model, data=data, batch_size=4)
 
     copied = tmp_path / "copied"
     shutil.copytree(model, copied)
-    before = everything_in(copied)
-    run = train("sft", copied, model=model, data=data)
-    assert (run.code, run.error) == (2, f"{copied} holds a config.json that is not of a run: give another --output")
-    assert everything_in(copied) == before
+    foreign = f"{copied} holds a config.json that is not of a run: give another --output"
+    assert said("sft", copied, model=model, data=data) == foreign
+    assert "sft has no setting modle" in said("sft", copied, modle=model, data=data)
+
+    own = tmp_path / "own"
+    shutil.copytree(model, own / "model")
+    foreign = f"{own} holds model, which is not of a run: give another --output"
+    assert said("sft", own, model=model, data=data) == foreign
+
+
+def test_a_wrong_setting_is_told_in_the_directory_of_the_run_itself(tmp_path, model, data):
+    """As the site prepares it: a config.json, and nothing that a run has left."""
+    (tmp_path / "config.json").write_text('{"recipe": "sft"}')
+    for attempt in (1, 2):
+        run = train("sft", tmp_path, modle=model, data=data)
+        assert run.code == 2 and len(run.of_kind("end")) == attempt
+        assert "sft has no setting modle" in run.error
 
 
 def test_two_runs_in_one_directory(tmp_path, model, data, capsys):

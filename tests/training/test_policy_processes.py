@@ -15,14 +15,14 @@ from training.models import load_reward_model, load_tokenizer, save_model
 # Two processes start once for all runs, since starting takes most of the time. "stopped" is told to stop after its
 # second optimizer step, one process only, and begun again; "left" is told the same, and left.
 SCRIPT = """
-import json, sys
+import contextlib, io, json, os, shutil, sys
 from pathlib import Path
 
 import torch
 
 from training import runtime, stopping
 from training.__main__ import main
-from training.config import resolve
+from training.config import ConfigError, resolve
 from training.events import EventLog
 
 def stop_after(asked):
@@ -57,6 +57,15 @@ try:
     machine.dealt(5, fails_at_one_place)
 except Exception as error:
     (root / f"said-by-{machine.rank}.txt").write_text(f"{type(error).__name__}: {error}")
+def finds_wrong(places):
+    if 3 in places:
+        raise ConfigError("place 3 is wrong")
+    return places
+
+try:
+    machine.dealt(5, finds_wrong)
+except ConfigError as error:
+    (root / f"wrong-by-{machine.rank}.txt").write_text(str(error))
 (root / f"dealt-to-{machine.rank}.json").write_text(json.dumps(machine.dealt(5, lambda places: [-p for p in places])))
 
 # Too much for one message, and of unlike shapes.
@@ -67,6 +76,14 @@ assert all((tensor == 3).all() for tensor in tensors)
 tensors = [tensor + machine.rank for tensor in tensors]
 machine.take_from_main(tensors)
 assert all((tensor == 3).all() for tensor in tensors)
+
+# As on a second machine that lacks a file: the second process finds it out alone and ends; the first has to learn why.
+if machine.is_main:
+    shutil.copytree(root / "grpo", root / "lacks", dirs_exist_ok=True)
+with contextlib.redirect_stderr(io.StringIO()) as said:
+    code = main(json.loads(sys.argv[4])[machine.rank])
+(root / f"lacks-{machine.rank}.json").write_text(json.dumps({"code": code, "said": said.getvalue()}))
+os._exit(0)
 """
 
 COMMON = {
@@ -117,7 +134,8 @@ def two_processes(tmp_path_factory, model, data):
     root = tmp_path_factory.mktemp("two")
     told = {name: arguments(recipe, root / name, **given) for name, (recipe, given) in runs(model, data).items()}
     refused = arguments("grpo", root / "refused", model=model, prompts=data, rewards=SOMETIMES, generator="vllm")
-    in_two_processes(SCRIPT, root, str(root), json.dumps(told), json.dumps(refused))
+    again = [arguments("grpo", root / "lacks", **runs(given, data)["grpo"][1]) for given in (model, "/not/here")]
+    in_two_processes(SCRIPT, root, str(root), json.dumps(told), json.dumps(refused), json.dumps(again))
     return root
 
 
@@ -192,8 +210,21 @@ def test_vllm_is_refused_in_several_processes(two_processes):
 def test_an_error_in_one_process_ends_all_with_its_words(two_processes):
     said = [(two_processes / f"said-by-{rank}.txt").read_text() for rank in (0, 1)]
     assert said == ["TrainingError: ZeroDivisionError: division by zero", "ZeroDivisionError: division by zero"]
+    wrong = [(two_processes / f"wrong-by-{rank}.txt").read_text() for rank in (0, 1)]
+    assert wrong == ["place 3 is wrong"] * 2
     dealt = [json.loads((two_processes / f"dealt-to-{rank}.json").read_text()) for rank in (0, 1)]
     assert dealt == [[0, -1, -2, -3, -4]] * 2
+
+
+@pytest.mark.slow
+def test_what_one_process_finds_wrong_is_the_word_of_all(two_processes):
+    """And the exit code; an earlier run in the directory is left as it was, as by a single process."""
+    for rank in (0, 1):
+        lacks = json.loads((two_processes / f"lacks-{rank}.json").read_text())
+        assert lacks == {"code": 2, "said": "model /not/here is not there: no such directory\n"}
+    run = Run(2, two_processes / "lacks")
+    assert run.error == "model /not/here is not there: no such directory"
+    assert run.metrics == Run(0, two_processes / "grpo").metrics and run.weights
 
 
 class OneOfTwo:

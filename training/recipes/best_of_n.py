@@ -1,12 +1,10 @@
 """Best-of-n: n answers to each prompt, of which the reward model keeps the best. Changes no model."""
 
 import math
-from pathlib import Path
 
 from training import runtime
 from training.answering import Answerer, read_prompts
 from training.events import EventLog
-from training.files import write_json_lines
 from training.models import load_policy
 from training.recipes import Outcome
 from training.recipes.sampling_configs import BestOfNConfig
@@ -15,7 +13,7 @@ from training.selection import best_of_n_kl, best_per_prompt, expected_best
 
 
 def run(config: BestOfNConfig, log: EventLog) -> Outcome:
-    """Writes responses.jsonl: the best answer to each prompt with its score. Metrics hold every smaller n too."""
+    """Makes responses.jsonl: the best answer to each prompt with its score. Metrics hold every smaller n too."""
     machine = runtime.start(config, log)
     prompts = read_prompts(config.prompts, limit=config.limit)
     log.start("best_of_n", device=str(machine.device), total=len(prompts))
@@ -28,12 +26,10 @@ def run(config: BestOfNConfig, log: EventLog) -> Outcome:
     of_sources = machine.by_main(lambda: rewards.groups(prompts, texts))
     scores = of_sources.total
     chosen = best_per_prompt(scores.nan_to_num(nan=-math.inf))
-    if machine.is_main:
-        rows = (
-            {"prompt": prompts[i].messages, "responses": [{"text": answers[i][k].text, "score": float(scores[i, k])}]}
-            for i, k in chosen
-        )
-        write_json_lines(Path(config.output) / "responses.jsonl", rows)
+    lines = (
+        {"prompt": prompts[i].messages, "responses": [{"text": answers[i][k].text, "score": float(scores[i, k])}]}
+        for i, k in chosen
+    )
     best = of_sources[[i for i, _ in chosen], [k for _, k in chosen]]
     metrics = {
         "prompts": len(prompts),
@@ -50,4 +46,4 @@ def run(config: BestOfNConfig, log: EventLog) -> Outcome:
     if failures := int(scores.isnan().sum()):
         metrics["reward_failures"] = failures / scores.numel()
     log.metrics(len(prompts), len(prompts), **metrics)
-    return Outcome(metrics)
+    return Outcome(metrics, lines=lines)

@@ -1,19 +1,16 @@
 """New responses of a policy, different ones for each prompt: what a round of labeling is made of."""
 
-from pathlib import Path
-
 from training import runtime
 from training.answering import Answerer, read_prompts
 from training.errors import TrainingError
 from training.events import EventLog
-from training.files import write_json_lines
 from training.models import load_policy
 from training.recipes import Outcome
 from training.recipes.sampling_configs import GenerateConfig
 
 
 def run(config: GenerateConfig, log: EventLog) -> Outcome:
-    """Writes responses.jsonl. Prompts with fewer different answers than wanted are counted and said."""
+    """Makes responses.jsonl. Prompts with fewer different answers than wanted are counted and said."""
     machine = runtime.start(config, log)
     prompts = read_prompts(config.prompts, limit=config.limit)
     log.start("generate", device=str(machine.device), total=len(prompts))
@@ -27,14 +24,10 @@ def run(config: GenerateConfig, log: EventLog) -> Outcome:
     short = sum(len(group) < config.samples for group in answers)
     if short:
         log.message(f"{short} of {len(prompts)} prompts got fewer than {config.samples} different answers", "warning")
-    if machine.is_main:
-        write_json_lines(
-            Path(config.output) / "responses.jsonl",
-            (
-                {"prompt": prompt.messages, "responses": [{"text": answer.text} for answer in group]}
-                for prompt, group in zip(prompts, answers, strict=True)
-            ),
-        )
+    lines = (
+        {"prompt": prompt.messages, "responses": [{"text": answer.text} for answer in group]}
+        for prompt, group in zip(prompts, answers, strict=True)
+    )
     everything = [answer for group in answers for answer in group]
     metrics = {
         "prompts": len(prompts),
@@ -43,4 +36,4 @@ def run(config: GenerateConfig, log: EventLog) -> Outcome:
         "truncated": sum(answer.truncated for answer in everything) / len(everything),
     }
     log.metrics(len(prompts), len(prompts), **metrics)
-    return Outcome(metrics)
+    return Outcome(metrics, lines=lines)

@@ -6,13 +6,11 @@ and the two probabilities are averaged. Where the winner changes with the order,
 
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 
 from training import runtime
 from training.config import ConfigError
 from training.errors import TrainingError
 from training.events import EventLog
-from training.files import write_json_lines
 from training.recipes import Outcome
 from training.recipes.judge_config import JudgeConfig
 from training.records import Comparison, Message, Preference, iter_rows, parse_record, to_line
@@ -52,7 +50,7 @@ class Verdict:
 
 
 def run(config: JudgeConfig, log: EventLog) -> Outcome:
-    """Writes preferences.jsonl, a line a pair: chosen, rejected, strength, and the judge's probability of `chosen`."""
+    """Makes preferences.jsonl, a line a pair: chosen, rejected, strength, and the judge's probability of `chosen`."""
     machine = runtime.start(config, log)
     rubric = read_rubric(config.rubric)
     pairs = read_pairs(config.data, config.limit)
@@ -77,13 +75,10 @@ def run(config: JudgeConfig, log: EventLog) -> Outcome:
         raise TrainingError(f"no pair was judged: {failures[0]}")
     if failures:
         log.message(f"{len(failures)} of {len(pairs)} pairs are left out: {failures[0]}", "warning")
-    write_json_lines(
-        Path(config.output) / "preferences.jsonl",
-        (to_line(preference(pair, verdict, config.clear)) for pair, verdict in judged),
-    )
+    lines = (to_line(preference(pair, verdict, config.clear)) for pair, verdict in judged)
     metrics = describe(judged) | {"failures": len(failures)}
     log.metrics(len(pairs), len(pairs), **metrics)
-    return Outcome(metrics)
+    return Outcome(metrics, lines=lines)
 
 
 def preference(pair: Pair, verdict: Verdict, clear: float) -> Preference:

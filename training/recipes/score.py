@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 from training import runtime
 from training.config import ConfigError
 from training.events import EventLog
-from training.files import write_json_lines
 from training.recipes import Outcome
 from training.recipes.sampling_configs import ScoreConfig
 from training.records import Message, Prompt, iter_rows, parse_record
@@ -16,7 +14,7 @@ from training.rewards.load import load_rewards
 
 
 def run(config: ScoreConfig, log: EventLog) -> Outcome:
-    """Writes scores.jsonl: {"prompt", "responses": [{"text", "score", "scores"?}, …]}, line for line as the rows came.
+    """Makes scores.jsonl: {"prompt", "responses": [{"text", "score", "scores"?}, …]}, line for line as the rows came.
 
     "scores" are the parts by name where there are several; a score that a source could not give is null.
     """
@@ -30,24 +28,17 @@ def run(config: ScoreConfig, log: EventLog) -> Outcome:
     prompts = [prompt for prompt, texts in rows for _ in texts]
     scores = machine.by_main(lambda: rewards.scores(prompts, [text for _, texts in rows for text in texts]))
     described = iter(_described(scores))
-    if machine.is_main:
-        write_json_lines(
-            Path(config.output) / "scores.jsonl",
-            (
-                {
-                    "prompt": prompt.messages,
-                    "responses": [{"text": text, **next(described)} for text in texts],
-                }
-                for prompt, texts in rows
-            ),
-        )
+    lines = (
+        {"prompt": prompt.messages, "responses": [{"text": text, **next(described)} for text in texts]}
+        for prompt, texts in rows
+    )
     metrics = {
         "responses": len(prompts),
         **scores.described(),
         "reward_std": float(scores.total[~scores.total.isnan()].std(correction=0)),
     }
     log.metrics(len(rows), len(rows), **metrics)
-    return Outcome(metrics)
+    return Outcome(metrics, lines=lines)
 
 
 def _described(scores: Scores) -> Iterator[dict]:
