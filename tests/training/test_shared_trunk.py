@@ -208,6 +208,7 @@ def test_peft_loads_the_adapter_over_the_model_it_was_trained_from(rewarded):
 def test_a_whole_reward_model_leaves_no_adapter_of_an_earlier_run(rewarded, tmp_path):
     policy, run = rewarded
     shutil.copytree(run / "adapter", tmp_path / "run/adapter")
+    shutil.copy(run / "config.json", tmp_path / "run")
     data = write_lines(tmp_path / "d.jsonl", [{"prompt": "p", "chosen": "a", "rejected": "b"}] * 4)
     assert train("reward", tmp_path / "run", model=policy, data=data, heldout=0.25).code == 0
     assert not (tmp_path / "run/adapter").exists() and adapters.beside(str(tmp_path / "run/model")) is None
