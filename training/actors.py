@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -13,6 +13,7 @@ from training.generators import Generator, LocalGenerator
 from training.logprobs import supports_shared_prefix
 from training.loop import Means, learning_rate_at
 from training.models import load_policy, load_reward_model, load_tokenizer
+from training.monitors import Watched
 from training.recipes.presets import PolicyGradientConfig
 from training.rollouts import PromptStream, Rollout, RunningDeviation
 from training.runtime import Runtime
@@ -61,6 +62,7 @@ class Position:
     prompts: PromptStream
     deviation: RunningDeviation
     ptx: PromptStream
+    watched: Watched = field(default_factory=Watched)
     round: Round | None = None
 
 
@@ -200,6 +202,7 @@ def resume(
         PromptStream(prompts, config.seed, state.get("prompts", 0)),
         RunningDeviation(state.get("deviation")),
         PromptStream(demonstrations, config.seed, state.get("ptx", 0)),
+        Watched(**state.get("watched", {})),
     )
     if found is not None:
         checkpoints.restore_training(actors.trained(), optimizer, tensors, rank=machine.rank)
@@ -225,6 +228,7 @@ def save(
         "prompts": position.prompts.position,
         "deviation": position.deviation.state,
         "ptx": position.ptx.position,
+        "watched": dataclasses.asdict(position.watched),
         "bf16": machine.bf16,
     }
     tensors = checkpoints.training_tensors(actors.trained(), optimizer)

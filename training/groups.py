@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from training.generators import Generator
+from training.monitors import Monitor
 from training.recipes.presets import PolicyGradientConfig
 from training.rewards.combine import Scores
 from training.rollouts import PromptStream
@@ -41,12 +42,13 @@ def draw_groups(
     step: int,
     config: PolicyGradientConfig,
     machine: Runtime,
+    monitor: Monitor,
 ) -> list[Group]:
     """`config.prompts_per_step` groups of the stream's next prompts, the same list in every process.
 
     What a completion's random numbers are is fixed by the seed, the step and the prompt's place in the round, so the
     number of processes changes nothing about it. With dynamic sampling, prompts whose group teaches nothing give way to
-    the next ones, as long as _DRAWS lasts.
+    the next ones, as long as _DRAWS lasts. The monitor hears where sources failed, in whichever process.
     """
     kept: list[Group] = []
     draws = _DRAWS if config.dynamic_sampling else 1
@@ -65,6 +67,7 @@ def draw_groups(
             return [Group(i, answers[number], scores[number]) for number, i in enumerate(asked)]
 
         drawn = machine.dealt(len(chosen), answered)
+        monitor.hear(Scores.stack([group.scores for group in drawn]))
         kept += [group for group in drawn if group.teaches or draw == draws - 1]
         if len(kept) == config.prompts_per_step:
             break

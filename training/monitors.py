@@ -1,9 +1,10 @@
 """What is known to go wrong in policy training, said in words when it does."""
 
-from collections import deque
+from dataclasses import dataclass, field
 
 from training.events import EventLog
 from training.recipes.presets import PolicyGradientConfig
+from training.rewards.combine import Scores
 
 # Over so many steps, and over the whole run, what grows and falls how far is no longer learning.
 _WINDOW = 10
@@ -15,29 +16,49 @@ _CLIPPED = 0.5
 _FAILURES = 0.25
 
 
+@dataclass
+class Watched:
+    """What a monitor remembers of a run, kept in its checkpoints: numbers and texts only."""
+
+    rounds: int = 0
+    began: dict[str, float] = field(default_factory=dict)
+    """metrics of the first round"""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """metrics of the last _WINDOW rounds"""
+    said: list[str] = field(default_factory=list)
+    """troubles that have not passed since they were said"""
+    failed: list[str] = field(default_factory=list)
+    """reward sources whose failure was said"""
+
+
 class Monitor:
     """Watches a run's metrics, one round after the other, and says each trouble once until it has passed."""
 
-    def __init__(self, log: EventLog, config: PolicyGradientConfig):
-        self.log, self.config = log, config
-        self.began: dict[str, float] = {}  # the first round since this process began
-        self.rounds = 0
-        self.history: deque[dict[str, float]] = deque(maxlen=_WINDOW)
-        self.said: set[str] = set()
+    def __init__(self, log: EventLog, config: PolicyGradientConfig, watched: Watched):
+        self.log, self.config, self.watched = log, config, watched
+
+    def hear(self, scores: Scores) -> None:
+        """Says of each source, once a run, that it failed, and on what."""
+        for name, text in scores.failures_in_words():
+            if name not in self.watched.failed:
+                self.watched.failed.append(name)
+                self.log.message(text, "warning")
 
     def watch(self, metrics: dict[str, float]) -> None:
-        self.began = self.began or metrics
-        self.rounds += 1
-        self.history.append(metrics)
+        watched = self.watched
+        watched.rounds += 1
+        watched.began = watched.began or metrics
+        watched.history = [*watched.history, metrics][-_WINDOW:]
         troubles = dict(self._troubles())
         for name, text in troubles.items():
-            if name not in self.said:
+            if name not in watched.said:
                 self.log.message(text, "warning")
-        self.said = set(troubles)
+        watched.said = list(troubles)
 
     def _troubles(self):
         """(name, sentence) of each trouble that the last rounds show."""
-        last = self.history[-1]
+        history = self.watched.history
+        last = history[-1]
         if last["truncated"] == 1:
             yield (
                 "truncated",
@@ -78,15 +99,15 @@ class Monitor:
                 f"the KL to the reference is {last['kl']:.1f} nats, more than kl_max={self.config.kl_max}: nothing is "
                 "left of most rewards",
             )
-        if len(self.history) == _WINDOW:
-            if all(metrics.get("explained_variance", 1) < 0 for metrics in self.history):
+        if len(history) == _WINDOW:
+            if all(metrics.get("explained_variance", 1) < 0 for metrics in history):
                 yield (
                     "value",
                     f"for {_WINDOW} steps the value model has foreseen returns worse than their mean would: a higher "
                     "value_learning_rate may help, or a lower one if value_loss grows",
                 )
-            yield from self._drifts(last, self.history[0], _WINDOW, "window")
-            yield from self._drifts(last, self.began, self.rounds, "run")
+            yield from self._drifts(last, history[0], _WINDOW, "window")
+            yield from self._drifts(last, self.watched.began, self.watched.rounds, "run")
 
     def _drifts(self, last: dict[str, float], first: dict[str, float], steps: int, over: str):
         """What has gone too far since `first`."""

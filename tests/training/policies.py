@@ -9,6 +9,7 @@ from training.config import resolve
 from training.events import EventLog
 from training.logprobs import supports_shared_prefix
 from training.loop import Means
+from training.monitors import Monitor
 from training.recipes.policy_gradient import collect, improve
 from training.rewards.combine import Scores
 from training.rollouts import PromptStream, RunningDeviation
@@ -80,6 +81,7 @@ def first_round(settings, actors, score=count_rewarded):
     machine = start(settings, quiet(settings))
     position = Position(0, settings.beta, PromptStream(len(PROMPTS), 0), RunningDeviation(), PromptStream(0, 0))
     generator = make_generator(actors, settings, machine)
-    rollout = collect(actors, generator, PROMPTS, scored(score), position, settings, machine)
+    monitor = Monitor(quiet(settings), settings, position.watched)
+    rollout = collect(actors, generator, PROMPTS, scored(score), position, settings, machine, monitor)
     position.round = Round(rollout, Means(machine.device))
     return machine, position, rollout

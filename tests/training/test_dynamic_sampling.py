@@ -81,7 +81,7 @@ def test_a_round_without_any_reward_ends_the_run_with_the_sources_words(dynamic,
     rewards = Rewards({"rule": Weighted(Broken())}, machine, log=quiet(settings), on_error="mask")
 
     def score(indices, groups) -> Scores:
-        return rewards.groups(indices, [[str(c.ids) for c in group] for group in groups], needed=False)
+        return rewards.groups(indices, [[str(c.ids) for c in group] for group in groups], whole=False)
 
     with pytest.raises(TrainingError, match="no completion has a reward: my rule failed with OSError: is away"):
         improve(make_actors(value=False), PROMPTS, score, settings, machine, quiet(settings))

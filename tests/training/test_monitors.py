@@ -8,7 +8,7 @@ import pytest
 from tests.training.policies import PROMPTS, count_rewarded, make_actors, quiet, scored, settings_of
 from training.diversity import distinct_n, self_similarity
 from training.events import EventLog
-from training.monitors import Monitor
+from training.monitors import Monitor, Watched
 from training.recipes.policy_gradient import improve
 from training.runtime import start
 
@@ -20,7 +20,7 @@ CALM = {
 
 def said(tmp_path, rounds):
     log = EventLog(tmp_path)
-    monitor = Monitor(log, settings_of("ppo", tmp_path, kl_target=3.0))
+    monitor = Monitor(log, settings_of("ppo", tmp_path, kl_target=3.0), Watched())
     for metrics in rounds:
         monitor.watch(CALM | metrics)
     return [json.loads(line)["text"] for line in log.path.read_text().splitlines()] if log.path.exists() else []
@@ -55,7 +55,8 @@ def test_a_calm_run_hears_nothing_and_a_trouble_that_passed_may_be_said_again(tm
 
 def test_a_constrained_policy_beyond_its_bound_is_told(tmp_path):
     log = EventLog(tmp_path)
-    monitor = Monitor(log, settings_of("cgpo", tmp_path, kl_max=3.0, judges='{"source": "json"}'))
+    settings = settings_of("cgpo", tmp_path, kl_max=3.0, judges='{"source": "json"}')
+    monitor = Monitor(log, settings, Watched())
     for kl in (2.0, 3.5, 4.0):
         monitor.watch(CALM | {"kl": kl, "passed": 0.5})
     (line,) = log.path.read_text().splitlines()

@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 
+from tests.training.failing_reward import ROWS
 from tests.training.runs import Run, arguments, in_two_processes, train, write_lines
 from tests.training.tiny import save_tiny
 from training.actors import _add_up_gradients
@@ -91,6 +92,7 @@ COMMON = {
     "learning_rate": 1e-3, "sample_prompts": 1, "sample_every": 2, "checkpoint_every": 0,
 }  # fmt: skip
 SOMETIMES = json.dumps([{"source": "regex", "pattern": "[a-f]"}])
+FAILING = json.dumps([{"source": "function", "path": "tests.training.failing_reward:fails_there"}])
 
 
 def runs(model, data) -> dict:
@@ -107,6 +109,7 @@ def runs(model, data) -> dict:
         # Rewards of 0 and 1, so that many groups are all equal and prompts are drawn again for them.
         "dapo": ("dapo", common | {"rewards": SOMETIMES, "overlong_cache": 4, "samples": 2, "checkpoint_every": 2}),
         "cgpo": ("cgpo", scored | {"judges": SOMETIMES}),
+        "masked": ("grpo", common | {"rewards": FAILING, "on_reward_error": "mask"}),
         # Fewer prompts than processes, and only low-rank updates to exchange.
         "rloo": ("rloo", scored | {"prompts_per_step": 1, "lora_rank": 4}),
         "stopped": ("ppo", ppo),
@@ -125,8 +128,17 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     rng = random.Random(0)
-    rows = [{"prompt": f"Say {n}" * rng.randrange(1, 4), "completion": "yes " * rng.randrange(1, 9)} for n in range(21)]
+    rows = [
+        {"prompt": f"Say {n}" * rng.randrange(1, 4), "completion": "yes " * rng.randrange(1, 9)} for n in range(ROWS)
+    ]
     return write_lines(tmp_path_factory.mktemp("data") / "rows.jsonl", rows)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def allowed_function():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFLOOP_REWARD_FUNCTIONS", "tests.training.failing_reward:fails_there")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +211,16 @@ def test_one_process_goes_on_where_two_were_stopped(two_processes, tmp_path, mod
     recipe, given = runs(model, data)["left"]
     shutil.copytree(two_processes / "left", tmp_path / "left")
     assert_same(train(recipe, tmp_path / "left", **given), alone("ppo"))
+
+
+@pytest.mark.slow
+def test_a_source_that_fails_in_the_second_process_only_is_said_as_by_one(two_processes, alone):
+    two = Run(0, two_processes / "masked")
+    assert two.curve("reward_failures") == alone("masked").curve("reward_failures") == [0.4]
+    said, expected = ([e["text"] for e in run.of_kind("message")] for run in (two, alone("masked")))
+    assert said == expected
+    (failure,) = [text for text in said if "fails_there" in text]
+    assert "fails_there gave nan for the completion" in failure and "6 of 15 completions are left out" in failure
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """A policy-gradient run that is stopped at any moment ends where an uninterrupted one does, bit for bit."""
 
+import contextlib
 import json
+from itertools import count
 
 import pytest
 import torch
@@ -8,9 +10,12 @@ import torch
 from tests.training.policies import PROMPTS, count_rewarded, learn, make_actors, quiet, scored, settings_of
 from training import stopping
 from training.batching import Example
+from training.curves import describe
 from training.events import EventLog
 from training.pretraining_mix import PretrainingMix
+from training.recipes import policy_gradient
 from training.recipes.policy_gradient import improve
+from training.rewards.combine import Failures, Scores
 from training.runtime import start
 
 OPTIONS = {
@@ -97,6 +102,41 @@ def test_completions_under_way_are_not_sampled_or_scored_again(tmp_path, monkeyp
         raise AssertionError("scored again")
 
     assert learn(settings, make_actors(), refuse)["optimizer_steps"] == 4
+
+
+@pytest.mark.parametrize("stops", [(20,), (1, 15, 15)])
+def test_what_is_said_of_a_run_does_not_depend_on_where_it_was_stopped(stops, tmp_path, monkeypatch):
+    """Here completions that double in 19 steps, too slowly for ten of them to tell, and a source that always fails."""
+
+    def growing(rollout, targets):
+        return describe(rollout, targets) | {"length": 10 * 1.04 ** next(steps_done), "reward": next(rewards)}
+
+    def failing(indices, groups):
+        scores = count_rewarded(indices, groups)
+        scores[0, 0] = torch.nan
+        return Scores(scores, failures={"rule": Failures("my rule is away", scores.isnan())})
+
+    def said(name, stops=()):
+        settings = settings_of("grpo", tmp_path / name, steps=20, learning_rate=0)
+        for question in (*stops, None):
+            machine, log = start(settings, quiet(settings)), EventLog(settings.output)
+            with monkeypatch.context() as patch, contextlib.suppress(stopping.Cancelled):
+                if question:
+                    stop_at(patch, question)
+                improve(make_actors(value=False), PROMPTS, failing, settings, machine, log)
+        events = [json.loads(line) for line in log.path.read_text().splitlines()]
+        assert sum(event["kind"] == "start" for event in events) == len(stops) + 1
+        return [event["text"] for event in events if event["kind"] == "message"]
+
+    monkeypatch.setattr(policy_gradient, "describe", growing)
+    for name in ("whole", "stopped"):
+        (tmp_path / name).mkdir()
+    steps_done, rewards = count(), count(0.0)
+    expected = said("whole")
+    assert [text.split(";")[0] for text in expected if "my rule" in text] == ["my rule is away"]
+    assert sum("from 10 to 20 tokens in 19 steps" in text for text in expected) == 1
+    steps_done, rewards = count(), count(0.0)
+    assert said("stopped", stops) == expected
 
 
 def test_a_round_left_early_for_its_kl_stays_left(tmp_path, monkeypatch):

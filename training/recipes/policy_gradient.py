@@ -64,8 +64,8 @@ def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
 
     def score(indices: list[int], groups: list[list[Completion]]) -> Scores:
         texts = [[decode_completion(tokenizer, completion.ids) for completion in group] for group in groups]
-        # Groups without any score may be drawn again, so it is the round that needs some, not every draw.
-        return rewards.groups([prompts[i] for i in indices], texts, needed=False)
+        # Other processes score the rest, and groups without any score may be drawn again: the round needs some.
+        return rewards.groups([prompts[i] for i in indices], texts, whole=False)
 
     showcase = None
     if machine.is_main:
@@ -106,7 +106,7 @@ def improve(
     demonstrations = len(mix.examples) if mix else 0
     position = resume(actors, optimizer, len(prompts), config, machine, log, demonstrations=demonstrations)
     generator = make_generator(actors, config, machine)
-    monitor = Monitor(log, config)
+    monitor = Monitor(log, config, position.watched)
     metrics: dict[str, float] = {}
 
     def stop_if_asked() -> None:
@@ -120,7 +120,7 @@ def improve(
             if position.round is None:
                 log.progress(position.step, config.steps, "sampling and scoring")
                 generator.sync()
-                rollout = collect(actors, generator, prompts, score, position, config, machine)
+                rollout = collect(actors, generator, prompts, score, position, config, machine, monitor)
                 position.round = Round(rollout, Means(machine.device))
                 stop_if_asked()
             rollout = position.round.rollout
@@ -157,9 +157,10 @@ def collect(
     position: Position,
     config: PolicyGradientConfig,
     machine: runtime.Runtime,
+    monitor: Monitor,
 ) -> Rollout:
     """Sample a group of completions for each of the next prompts, and score them."""
-    groups = draw_groups(generator, prompts, score, position.prompts, position.step, config, machine)
+    groups = draw_groups(generator, prompts, score, position.prompts, position.step, config, machine, monitor)
     examples = make_examples([prompts[group.prompt] for group in groups], [group.completions for group in groups])
     completions = [completion for group in groups for completion in group.completions]
     mask = token_mask(examples, machine.device)
