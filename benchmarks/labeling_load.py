@@ -4,12 +4,14 @@ Real HTTP through the real page: log-in form, session cookie, CSRF token, the fo
 next pair out of the answer. gunicorn with two workers; SQLite, and a PostgreSQL server of its own (fsync off, as SQLite
 in WAL mode does not sync every commit either). Prints Markdown.
 
-    python benchmarks/labeling_load.py [--part a b c] [--database sqlite postgresql] [--sizes 1000 1000000] [--keep DIR]
+    python benchmarks/labeling_load.py [--part a b c d] [--database sqlite postgresql] [--sizes 1000 1000000]
+                                       [--keep DIR]
 
 a  50 annotators at once over 500 comparisons that want 3 judgments each; 5 % of the submits are sent twice at the same
    moment, 5 % of the pages are lost before the submit, 5 % of the people never come back. Then the rows are counted.
 b  one annotator: median time from sending a judgment to having the next pair, by number of comparisons.
 c  8 annotators at once: judgments a second.
+d  one annotator again, where much is judged already: the cases of labeling_cases.py, by number of slots.
 """
 
 import argparse
@@ -55,8 +57,8 @@ The scattering goes with the fourth power of the frequency, so violet would win 
 class Page:
     """One annotator's browser: a connection that stays open, cookies, and the key of the pair on the screen."""
 
-    def __init__(self, port: int, username: str):
-        self.port, self.username, self.cookies, self.key = port, username, {}, None
+    def __init__(self, port: int, username: str, slug: str = SLUG):
+        self.port, self.username, self.slug, self.cookies, self.key = port, username, slug, {}, None
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         self._request("GET", "/login/")
         status, _ = self._request("POST", "/login/", {"username": username, "password": PASSWORD})
@@ -64,21 +66,22 @@ class Page:
 
     def open(self) -> bool:
         """Loads the whole page; False where it shows no pair."""
-        status, html = self._request("GET", f"/p/{SLUG}/label/")
+        status, html = self._request("GET", f"/p/{self.slug}/label/")
         assert status == 200, status
         return self._see(html)
 
     def judge(self, rating: int, key: str | None = None) -> bool:
         """Sends a judgment as the page does; False where no pair came back."""
         fields = {"key": key or self.key, "rating": rating}
-        status, html = self._request("POST", f"/p/{SLUG}/label/", fields, {"HX-Request": "true"})
+        status, html = self._request("POST", f"/p/{self.slug}/label/", fields, {"HX-Request": "true"})
         assert status == 200, (status, html[:500])
         return self._see(html)
 
     def twin(self) -> "Page":
         """A second connection of the same browser."""
         other = object.__new__(Page)
-        other.port, other.username, other.cookies, other.key = self.port, self.username, dict(self.cookies), self.key
+        other.port, other.username, other.slug = self.port, self.username, self.slug
+        other.cookies, other.key = dict(self.cookies), self.key
         other.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         return other
 
@@ -278,13 +281,15 @@ def throughput(port: int) -> tuple[float, float]:
 
 def measure(part: str, database: str, size: int, keep: str) -> None:
     """One part on a fresh site, in a process of its own, for Django connects to one database."""
-    kept = Path(keep).resolve() / f"{database}-{size}" if keep and part == "b" else None
+    kept = Path(keep).resolve() / f"{database}-{part}-{size}" if keep and part in "bd" else None
     with site(database, kept) as port:
         import django
 
         django.setup()
         if part == "a":
             return print(promise(port))
+        if part == "d":
+            return measure_cases(port, size, kept and kept / "loaded")
         loaded = load(size, kept and kept / "loaded-in-seconds")
         if part == "b":
             times = latencies(port)
@@ -294,6 +299,19 @@ def measure(part: str, database: str, size: int, keep: str) -> None:
         else:
             rate, seconds = throughput(port)
             print(f"| {database} | {size:,} | {rate:.0f} | {seconds:.0f} |")
+
+
+def measure_cases(port: int, slots: int, note: Path | None) -> None:
+    """Part d."""
+    from benchmarks import labeling_cases
+
+    if not (note and note.exists()):
+        begin = time.monotonic()
+        labeling_cases.load(slots, PASSWORD)
+        print(f"loaded in {time.monotonic() - begin:.0f} s", flush=True)
+        if note:
+            note.touch()
+    labeling_cases.measure(lambda person, slug: Page(port, person, slug), slots)
 
 
 def load(size: int, note: Path | None) -> float:
@@ -315,10 +333,10 @@ def load(size: int, note: Path | None) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--part", nargs="+", choices=["a", "b", "c"], default=["a", "b", "c"])
+    parser.add_argument("--part", nargs="+", choices=["a", "b", "c", "d"], default=["a", "b", "c"])
     parser.add_argument("--database", nargs="+", choices=["sqlite", "postgresql"], default=["sqlite", "postgresql"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[1_000, 1_000_000])
-    parser.add_argument("--keep", default="", metavar="DIR", help="keeps part b’s databases there and uses them again")
+    parser.add_argument("--keep", default="", metavar="DIR", help="keeps the databases of b and d, uses them again")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -327,11 +345,12 @@ def main() -> None:
         "b": "| database | comparisons | median ms | 95 % ms | loaded in s | a second |\n| --- |" + " ---: |" * 5,
         "c": "| database | comparisons | judgments a second | seconds |\n| --- |" + " ---: |" * 3,
     }
+    sizes = {"a": [0], "b": given.sizes, "c": [max(5_000, min(given.sizes))], "d": [max(given.sizes)]}
     for part in given.part:
         print(f"\n{headings.get(part, '')}".rstrip(), flush=True)
         for database in given.database:
-            for size in {"a": [0], "b": given.sizes, "c": [max(5_000, min(given.sizes))]}[part]:
-                if part == "a":
+            for size in sizes[part]:
+                if part in "ad":
                     print(f"{database}: ", end="", flush=True)
                 one = ["--one", part, database, str(size), "--keep", given.keep]
                 subprocess.run([sys.executable, __file__, *one], check=True)

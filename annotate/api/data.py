@@ -15,7 +15,7 @@ from annotate.datasets.snapshots import create_snapshot
 from annotate.datasets.uploads import import_upload
 from annotate.labeling.comparisons import set_judgments_wanted
 from annotate.labeling.holding import AT_ONCE, check_stored, leaks_of, review_leak, set_hold, unchecked
-from annotate.labeling.listing import listed
+from annotate.labeling.listing import in_full, listed, without_gold
 
 RESEARCHER, ADMIN = access.Role.RESEARCHER, access.Role.ADMIN
 
@@ -49,7 +49,8 @@ class Comparison(ProjectView):
     @extend_schema(responses=serializers.ComparisonSerializer)
     def get(self, request, slug, pk):
         """One comparison, and how many people have judged it."""
-        return Response(serializers.ComparisonSerializer(get_object_or_404(listed(self.project), pk=pk)).data)
+        comparison = get_object_or_404(in_full(without_gold(self.project)), pk=pk)
+        return Response(serializers.ComparisonSerializer(comparison).data)
 
     @extend_schema(request=serializers.WantedRequest, responses=serializers.ComparisonSerializer)
     def patch(self, request, slug, pk):

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from django import forms
+from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext
@@ -12,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate.datasets.uploads import import_upload
 from annotate.errors import UserError
 from annotate.labeling.holding import leaks_of
-from annotate.models import Comparison, Demonstration, Judgment, Project, Prompt
+from annotate.models import Comparison, Demonstration, PersonTally, Project, Prompt
 from annotate.web.common import ADMIN, page, project_view
 from annotate.web.forms import add_user_error
 
@@ -124,7 +125,7 @@ def _counts(project: Project) -> list[tuple[str, int]]:
     return [
         (_("Prompts for policies"), Prompt.objects.filter(project=project, in_pool=True).count()),
         (_("Comparisons"), Comparison.objects.filter(project=project).count()),
-        (_("Judgments"), Judgment.objects.filter(comparison__project=project).count()),
+        (_("Judgments"), PersonTally.objects.filter(project=project).aggregate(n=Sum("judged", default=0))["n"]),
         (
             _("Demonstrations"),
             Demonstration.objects.filter(prompt__project=project, state=Demonstration.State.ACCEPTED).count(),
