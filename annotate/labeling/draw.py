@@ -1,26 +1,32 @@
-"""What a person can get now, in one query: the SQL behind a draw. SQLite and PostgreSQL take it as it is.
+"""What a person can get now, in one query: the SQL behind a draw.
 
 Everything here reads a handful of rows from the beginning of an index, however many comparisons there are: the queue's
 first `TOP`, then where this person has come so far, then the neighbours of a place on the circle (policies.py). Rows of
 comparisons that the person has judged or skipped are passed over, so the cost rises with their share among the open
-ones; only who has judged nearly all of what is still open for others notices.
+ones, up to `REACH` rows: where that is not far enough, nearly all that is open is so, and the queue makes a list of the
+few slots that are left for this person (PersonTally.left_over), which are all that is looked at from then on.
 """
 
 import uuid
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection
 
 from annotate.labeling.policies import WINDOW, Item, Lot, Neighbours, Open, uniform_probability
-from annotate.models import Reservation
+from annotate.models import Reservation, Slot
 from annotate.prepared import planned_cursor
 
 # How much of the queue's beginning is looked at before going on from where the person was.
 TOP = 64
 # Where rows can be locked, somebody else may be taking the first: the next ones stand ready.
 CANDIDATES = 8
+# How many open slots around a place of the circle are looked at for neighbours, more or less.
+REACH = 2048
+# A list holds so many slots at most, and with what became free since it is looked at up to so many.
+MOST_LISTED, MOST_LEFT = 1500, 2000
 # A slot that was written at this distance from the moment it could be read is still found by `freed_since`.
 LATE = timedelta(minutes=1)
 
@@ -54,6 +60,8 @@ def _limit(rows: int, only_if: str) -> str:
     return f"LIMIT (CASE WHEN {only_if} THEN {rows} ELSE 0 END)"
 
 
+# Who was never served by policy begins at the beginning.
+_BEFORE_ALL = "-1e300"
 _NO_TOP = f"{_LOOKING} AND NOT EXISTS (SELECT 1 FROM top)"
 _NOT_IN_RANK = f"{_NO_TOP} AND NOT EXISTS (SELECT 1 FROM same_rank)"
 
@@ -76,7 +84,7 @@ same_rank AS MATERIALIZED (
 ),
 later_rank AS MATERIALIZED (
     SELECT s.id, s.spread FROM annotate_slot s
-    WHERE {_FOR_ME} AND s.rank > (SELECT queued_rank FROM here)
+    WHERE {_FOR_ME} AND s.rank > COALESCE((SELECT queued_rank FROM here), {_BEFORE_ALL})
     ORDER BY {_ORDER} {_limit(CANDIDATES, _NOT_IN_RANK)}
 ),
 pick AS MATERIALIZED (
@@ -86,47 +94,85 @@ _PICK_FROM_ALL = f"""pick AS MATERIALIZED (
     SELECT s.id, s.spread FROM annotate_slot s WHERE {_FOR_ME} ORDER BY {_ORDER} {_limit(CANDIDATES, _LOOKING)}
 )"""
 _PICK_OF_SLOT = "pick AS MATERIALIZED (SELECT id, spread FROM annotate_slot WHERE id = %(slot)s)"
-_FREED = f"""freed AS MATERIALIZED (
-    SELECT MIN(s.id) AS id, s.spread, MIN(s.rank) AS rank, MIN(s.free_from) AS free_from FROM annotate_slot s
-    WHERE {_FOR_ME.replace("s.project_id", "+s.project_id")} AND {_LOOKING} AND s.free_from > %(since)s
-    GROUP BY s.spread ORDER BY s.spread LIMIT {WINDOW + 1}
-),
-pick AS MATERIALIZED (
-    SELECT id, spread FROM freed ORDER BY rank, free_from, id LIMIT {CANDIDATES}
+
+_TALLY = "annotate_persontally WHERE project_id = %(project)s AND user_id = %(user)s"
+_LISTED = {
+    "sqlite": f"SELECT value FROM json_each((SELECT left_over FROM {_TALLY}))",
+    "postgresql": f"SELECT CAST(jsonb_array_elements_text(left_over) AS bigint) FROM {_TALLY}",
+}
+_OF_MINE = "s.id, s.rank, s.free_from, s.spread FROM annotate_slot s"
+_ANYWHERE = f"{_FOR_ME.replace('s.project_id', '+s.project_id')} AND {_LOOKING}"
+_LEFT_OVER = f"""mine AS MATERIALIZED (
+    SELECT {_OF_MINE} WHERE {_ANYWHERE} AND s.id IN ({{listed}})
+    UNION SELECT * FROM (
+        SELECT {_OF_MINE} WHERE {_ANYWHERE} AND s.free_from > %(since)s LIMIT {MOST_LEFT + 1}) freed
 )"""
+_ALL = f"mine AS MATERIALIZED (SELECT {_OF_MINE} WHERE {_FOR_ME} ORDER BY {_ORDER} {_limit(MOST_LISTED + 1, _LOOKING)})"
 
 _HELD_ROWS = "SELECT CASE WHEN on_screen THEN 'on_screen' ELSE 'held' END, id, 0.0 FROM held"
 _PICK_ROWS = "SELECT 'pick', id, spread FROM pick"
-_FREED_ROWS = "SELECT 'lowest', id, spread FROM freed"
+_MINE_ROWS = "SELECT * FROM (SELECT 'mine', s.id, s.spread FROM mine s ORDER BY s.rank, s.free_from, s.id) in_order"
 _GOLD_ROWS = f"""SELECT 'gold', c.comparison_id, 0.0 FROM (
         SELECT q.comparison_id FROM annotate_goldquestion q JOIN annotate_comparison c ON c.id = q.comparison_id
         WHERE c.project_id = %(project)s AND q.active AND q.purpose = %(purpose)s) c
     WHERE {_NOT_MET.format("c")} AND {_LOOKING}"""
 
+# How far along the circle REACH open slots lie: all around it where no more are open.
+_REACH = f"""reach AS MATERIALIZED (
+    SELECT CASE WHEN open > {REACH} THEN {REACH}.0 / open ELSE 1.0 END AS far FROM (
+        SELECT (SELECT wanted FROM annotate_projecttally WHERE project_id = %(project)s)
+            - (SELECT SUM(filled) FROM annotate_persontally WHERE project_id = %(project)s) AS open
+    ) counted
+)"""
+_ALL_AROUND = "reach AS MATERIALIZED (SELECT 1.0 AS far)"
+_REACH_ROW = "SELECT 'reach', 0, far FROM reach"
 
-def _near_rows(name: str, condition: str, order: str) -> str:
+
+def _near(name: str, condition: str, order: str, only_if: str) -> str:
     """Comparisons from one place of the circle on, each with one of its free slots."""
-    return f"""SELECT * FROM (
-        SELECT '{name}', MIN(s.id), s.spread FROM annotate_slot s
-        WHERE {_FOR_ME} AND {condition}
-        GROUP BY s.spread ORDER BY s.spread {order} {_limit(WINDOW + 1, "EXISTS (SELECT 1 FROM pick)")}) near_{name}"""
+    return f"""{name} AS MATERIALIZED (
+        SELECT MIN(s.id) AS id, s.spread FROM annotate_slot s WHERE {_FOR_ME} AND {condition}
+        GROUP BY s.spread ORDER BY s.spread {order} {_limit(WINDOW + 1, f"EXISTS (SELECT 1 FROM pick) AND {only_if}")}
+    )"""
 
 
-_BEFORE_PICK = _near_rows("before", "s.spread < (SELECT spread FROM pick LIMIT 1)", "DESC")
-_BEFORE_PLACE = _near_rows("before", "s.spread < %(place)s", "DESC")
-_AFTER_PLACE = _near_rows("after", "s.spread >= %(place)s", "ASC")
-_LOWEST = _near_rows("lowest", "s.spread >= 0", "ASC")
-_HIGHEST = _near_rows("highest", "s.spread < 1", "DESC")
+def _around(place: str, *, forward: bool) -> list[str]:
+    """What lies before a place of the circle, and `forward` from it, across its ends where that is too little."""
+    far = "(SELECT far FROM reach)"
+    tables = [
+        _near("before", f"s.spread < {place} AND s.spread > {place} - {far}", "DESC", "1 = 1"),
+        _near("highest", f"s.spread > {place} + 1 - {far}", "DESC", f"(SELECT COUNT(*) FROM before) <= {WINDOW}"),
+    ]
+    if forward:
+        tables += [
+            _near("after", f"s.spread >= {place} AND s.spread < {place} + {far}", "ASC", "1 = 1"),
+            _near("lowest", f"s.spread < {place} - 1 + {far}", "ASC", f"(SELECT COUNT(*) FROM after) <= {WINDOW}"),
+        ]
+    return tables
+
+
+def _around_rows(*names: str) -> list[str]:
+    return [f"SELECT '{name}', id, spread FROM {name}" for name in names]
+
+
+_AROUND_PICK = _around("(SELECT spread FROM pick LIMIT 1)", forward=False)
+_AROUND_PLACE = _around("%(place)s", forward=True)
 
 
 @dataclass(frozen=True)
 class Found:
-    """Slots that the person holds, `on_screen` and others; the first slots by policy; `open` is what `draw` takes."""
+    """Slots that the person holds, `on_screen` and others; the first slots by policy; `open` is what `draw` takes.
+
+    `is_sparse`: of the slots within reach too few are for this person to know their neighbours. `everything` are all
+    slots that are open for them, in the order of the queue, where all of it was looked at.
+    """
 
     on_screen: list[int]
     held: list[int]
     candidates: list[int]
     open: Open
+    is_sparse: bool = False
+    everything: list[Item] | None = None
 
 
 @dataclass(frozen=True)
@@ -142,34 +188,73 @@ class Search:
     purpose: str | None = None
     uniform: bool = True
 
-    def in_queue(self) -> Found:
-        """At the queue's beginning, and if nothing there is for this person, from where they were."""
-        return self._find([_PICK_FROM_QUEUE], [_PICK_ROWS, *self._near()])
+    def in_queue(self, *, all_around: bool = False) -> Found:
+        """At the queue's beginning, and if nothing there is for this person, from where they were. The neighbours are
+        looked for within reach, or `all_around` the circle."""
+        return self._with_neighbours(_PICK_FROM_QUEUE, all_around)
 
     def in_all(self) -> Found:
         """From the queue's beginning to its end."""
-        return self._find([_PICK_FROM_ALL], [_PICK_ROWS, *self._near()])
+        return self._with_neighbours(_PICK_FROM_ALL, all_around=True)
 
-    def freed_since(self, moment: datetime) -> Found | None:
-        """Only what became free after `moment`; None if that is too much for a look at all of it."""
-        found = self._find([_FREED], [_PICK_ROWS, _FREED_ROWS], since=_adapted(moment - LATE))
-        return found if len(found.open.around.lowest) <= WINDOW else None
+    def left_over(self, since: datetime) -> Found | None:
+        """Of the person's list and of what became free `since`; None if that is too much for a look at all of it."""
+        listed = _LEFT_OVER.format(listed=_LISTED[connection.vendor])
+        return self._everything(listed, MOST_LEFT, since=_adapted(since - LATE))
 
-    def uniform_probability_of(self, slot: int) -> float:
-        """What a uniform draw would give now to the comparison of this free slot."""
-        found = self._find([_PICK_OF_SLOT], [_PICK_ROWS, _BEFORE_PICK, _HIGHEST], slot=slot)
-        return uniform_probability(found.open.pick, found.open.around)
+    def all(self) -> Found | None:
+        """All that is open for the person; None if it is more than a list should hold."""
+        return self._everything(_ALL, MOST_LISTED)
+
+    def uniform_probability_of(self, slot: Slot, found: Found) -> float:
+        """What a uniform draw would give now to the comparison of this free slot, where `found` was found."""
+        if found.everything is not None:
+            return uniform_probability(Item(slot.pk, slot.spread), Neighbours.of(found.everything, slot.spread))
+        rows = self._rows([_ALL_AROUND, _PICK_OF_SLOT, *_AROUND_PICK], [_PICK_ROWS, *_around_rows("before", "highest")],
+                          slot=slot.pk)  # fmt: skip
+        return uniform_probability(rows["pick"][0], _neighbours(rows))
 
     def gold_only(self) -> Found:
         """Nothing but gold questions."""
-        return self._find([], [])
+        return self._found(self._rows([], []))
 
-    def _near(self) -> list[str]:
+    def _with_neighbours(self, pick: str, all_around: bool) -> Found:
         if not self.uniform:
-            return []
-        return [_BEFORE_PLACE, _AFTER_PLACE, _LOWEST, _HIGHEST] if self.lot.at_random else [_BEFORE_PICK, _HIGHEST]
+            rows = self._rows([pick], [_PICK_ROWS])
+            return self._found(rows, rows["pick"])
+        reach = _ALL_AROUND if all_around else _REACH
+        if self.lot.at_random:
+            tables, names = _AROUND_PLACE, ("before", "highest", "after", "lowest")
+        else:
+            tables, names = _AROUND_PICK, ("before", "highest")
+        rows = self._rows([reach, pick, *tables], [_PICK_ROWS, _REACH_ROW, *_around_rows(*names)])
+        around = _neighbours(rows)
+        too_few = len({item.spread for item in (*around.before, *around.highest)}) < WINDOW or (
+            self.lot.at_random and len(around.forward()) < WINDOW
+        )
+        within_reach = rows["reach"][0].spread < 1
+        return self._found(rows, rows["pick"], around, is_sparse=within_reach and too_few)
 
-    def _find(self, tables: list[str], rows: list[str], **more) -> Found:
+    def _everything(self, table: str, most: int, **more) -> Found | None:
+        rows = self._rows([table], [_MINE_ROWS], **more)
+        mine = rows["mine"]
+        if len(mine) > most:
+            return None
+        place = self.lot.place if self.lot.at_random or not mine else mine[0].spread
+        return self._found(rows, mine[:CANDIDATES], Neighbours.of(mine, place), everything=mine)
+
+    def _found(self, rows: dict[str, list[Item]], picks: Sequence[Item] = (), around=None, **more) -> Found:
+        gold = sorted(item.slot for item in rows["gold"])
+        return Found(
+            on_screen=[item.slot for item in rows["on_screen"]],
+            held=[item.slot for item in rows["held"]],
+            candidates=[item.slot for item in picks],
+            open=Open(pick=picks[0] if picks else None, gold=gold, around=around or Neighbours()),
+            **more,
+        )
+
+    def _rows(self, tables: list[str], rows: list[str], **more) -> dict[str, list[Item]]:
+        """What the parts of the query found, by their names; of a gold question its comparison as `slot`."""
         key = Reservation._meta.pk
         keys = {f"key{n}": key.get_db_prep_value(value, connection) for n, value in enumerate(self.on_screen)}
         held = _HELD.format(keys=", ".join(f"%({name})s" for name in keys) or "NULL")
@@ -178,24 +263,16 @@ class Search:
             "project": self.project, "user": self.user, "now": _adapted(self.now), "place": self.lot.place,
             "purpose": self.purpose, **keys, **more,
         }  # fmt: skip
-        found: dict[str, list] = {}
+        found = defaultdict(list)
         with planned_cursor(connection) as cursor:
             cursor.execute(f"WITH {', '.join([held, *tables])} {' UNION ALL '.join(parts)}", values)
             for part, number, spread in cursor.fetchall():
-                found.setdefault(part, []).append((number, spread))
+                found[part].append(Item(number, spread))
+        return found
 
-        def items(part: str) -> list[Item]:
-            return [Item(number, spread) for number, spread in found.get(part, [])]
 
-        picks = items("pick")
-        around = Neighbours(items("before"), items("after"), items("lowest"), items("highest"))
-        gold = sorted(number for number, _ in found.get("gold", []))
-        return Found(
-            on_screen=[number for number, _ in found.get("on_screen", [])],
-            held=[number for number, _ in found.get("held", [])],
-            candidates=[item.slot for item in picks],
-            open=Open(pick=picks[0] if picks else None, gold=gold, around=around),
-        )
+def _neighbours(rows: dict[str, list[Item]]) -> Neighbours:
+    return Neighbours(rows["before"], rows["after"], rows["lowest"], rows["highest"])
 
 
 def _adapted(moment: datetime):

@@ -5,7 +5,7 @@ nothing left to lock. Where rows can be locked, these locks are taken first, so 
 """
 
 from django.db import connection
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
 from annotate import access
 from annotate.models import Membership, PersonTally, Project, User
@@ -16,7 +16,7 @@ def lock_annotator(user, project: Project) -> Membership | None:
     """Until the transaction ends, nobody else reserves, submits or skips as `user`.
 
     In the same query the permission: raises PermissionDenied unless `user` may label in `project`. The membership says
-    `looked_through_at` as well (see PersonTally); staff may label without one, and get None.
+    `looked_through_at` and `has_list` as well (see PersonTally); staff may label without one, and get None.
     """
     membership = _membership.first(user=user.pk, project=project.pk)
     person = membership.user if membership else _account.first(user=user.pk)
@@ -32,9 +32,10 @@ def lock_project(project: Project) -> None:
 
 
 def _member() -> QuerySet[Membership]:
-    looked = PersonTally.objects.filter(user=OuterRef("user"), project=OuterRef("project")).values("looked_through_at")
+    tally = PersonTally.objects.filter(user=OuterRef("user"), project=OuterRef("project"))
     members = Membership.objects.filter(user=given_id("user"), project=given_id("project")).select_related("user")
-    return _locked(members.annotate(looked_through_at=Subquery(looked)), "user")
+    looked, has_list = Subquery(tally.values("looked_through_at")), Exists(tally.filter(left_over__isnull=False))
+    return _locked(members.annotate(looked_through_at=looked, has_list=has_list), "user")
 
 
 def _locked(people: QuerySet, row: str) -> QuerySet:

@@ -19,6 +19,7 @@ standard deviation 1/√WINDOW, a quarter. The stored probability is U itself, n
 """
 
 import random
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -100,6 +101,14 @@ class Neighbours:
     after: Sequence[Item] = ()
     lowest: Sequence[Item] = ()
     highest: Sequence[Item] = ()
+
+    @classmethod
+    def of(cls, items: Sequence[Item], place: float) -> "Neighbours":
+        """Where all open slots are known; one of a comparison's stands for it."""
+        upwards = sorted({item.spread: item for item in items}.values(), key=lambda item: item.spread)
+        here = bisect_left(upwards, place, key=lambda item: item.spread)
+        some = WINDOW + 1
+        return cls(upwards[:here][::-1][:some], upwards[here:][:some], upwards[:some], upwards[::-1][:some])
 
     def forward(self) -> list[Item]:
         """The next WINDOW from the place on, all of them where there are fewer."""

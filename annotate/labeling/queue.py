@@ -30,7 +30,7 @@ _NOT_YOURS = gettext_lazy("This pair was not reserved for you. Please go on with
 MOST_HELD = 2
 # What was found free is gone when it is taken only if somebody took it in between: then look again.
 ATTEMPTS = 5
-# How long "nothing for this person" is believed of what was free then, before everything is looked through again.
+# How long "no more than this for this person" is believed of what was free then, before everything is looked through.
 BELIEVED = timedelta(minutes=10)
 
 _CANDIDATES = [f"candidate{number}" for number in range(CANDIDATES)]
@@ -136,9 +136,13 @@ class _Draw:
         self.qualifying = qualifying
         self.shares = {"gold_share": project.gold_share, "random_share": project.random_share}
         self.looked_through_at = getattr(membership, "looked_through_at", None)
+        self.has_list = getattr(membership, "has_list", False)
 
     def look(self) -> Found:
-        """What is there for this person. Before the answer is "nothing", everything has been looked through."""
+        """What is there for this person. Before the answer is "nothing", everything has been looked through.
+
+        Where little is left for them among what they have judged, it is listed once and looked up from then on.
+        """
         purpose = GoldQuestion.Purpose.GOLD if self.project.gold_share else None
         if self.qualifying:
             purpose = GoldQuestion.Purpose.QUALIFICATION
@@ -149,16 +153,24 @@ class _Draw:
         if self.qualifying:
             return self.search.gold_only()
         believed = self.looked_through_at and self.now - self.looked_through_at < BELIEVED
-        if believed and (found := self.search.freed_since(self.looked_through_at)):
+        if believed and self.has_list and (found := self.search.left_over(self.looked_through_at)):
             return found
-        found = self.search.in_queue()
-        if found.open.pick is None and not found.held:
-            found = self.search.in_all()
-            if found.open.pick is None:
-                PersonTally.objects.update_or_create(
-                    project=self.project, user=self.user, defaults={"looked_through_at": self.now}
-                )
-        return found
+        too_many_to_list = bool(believed) and not self.has_list
+        found = self.search.in_queue(all_around=too_many_to_list)
+        if found.held or (found.open.pick and not found.is_sparse):
+            return found
+        everything = self.search.all()
+        self._remember(everything)
+        if everything:
+            return everything
+        return self.search.in_queue(all_around=True) if found.open.pick else self.search.in_all()
+
+    def _remember(self, found: Found | None) -> None:
+        """What is left for this person, nothing perhaps; or that it is too much for a list."""
+        slots = None if found is None else [item.slot for item in found.everything]
+        PersonTally.objects.update_or_create(
+            project=self.project, user=self.user, defaults={"looked_through_at": self.now, "left_over": slots}
+        )
 
     def decide(self, found: Found) -> Drawn | None:
         if self.qualifying:
@@ -177,7 +189,7 @@ class _Draw:
             return None
         if drawn.by_policy and slot.spread != drawn.item.spread:
             # Somebody was just taking the first of the queue.
-            uniform = self.search.uniform_probability_of(slot.pk) if self.project.random_share else 0.0
+            uniform = self.search.uniform_probability_of(slot, found) if self.project.random_share else 0.0
             drawn = Drawn(by_policy_probability(uniform, found.open, **self.shares), by_policy=True)
         queued = {"queued_rank": slot.rank, "queued_at": slot.free_from} if drawn.by_policy else {}
         if not _take.run(slot=slot.pk, was_free_from=slot.free_from, lease_end=lease_end, user=self.user.pk):

@@ -59,7 +59,11 @@ class Slot(models.Model):
             # What became free lately and what is held: few, in all projects.
             models.Index(fields=["free_from"], condition=Q(free_from__isnull=False), name="slot_freed"),
             # What a person holds now, however much they used up before.
-            models.Index(fields=["holder", "project"], condition=Q(free_from__isnull=False), name="slot_held"),
+            # Few rows, and planners know it: with free slots in it too, statistics would show a null holder's many.
+            models.Index(
+                fields=["holder", "project"],
+                condition=Q(free_from__isnull=False, holder__isnull=False), name="slot_held",
+            ),
         ]
 
     def __str__(self):

@@ -27,8 +27,10 @@ class PersonTally(models.Model):
     judged = models.BigIntegerField(default=0)
     skipped = models.BigIntegerField(default=0)
     filled = models.BigIntegerField(default=0)
-    # Nothing that was free at this time is for this person: what they have judged stays judged.
+    # Of what was free at this time only the slots of `left_over` are for this person, for what they have judged stays
+    # judged. Null: there are too many of them for a list.
     looked_through_at = models.DateTimeField(null=True)
+    left_over = models.JSONField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["project", "user"], name="tally_one_a_person")]

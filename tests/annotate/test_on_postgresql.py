@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 QUALITY = HERE.parent / "quality"
 FILES = [
     *(QUALITY / f"test_{name}.py" for name in ("adjudication", "gold", "gold_is_hidden", "progress", "report")),
-    *(HERE / f"test_{name}.py" for name in ("queue_totals", "demonstrations", "snapshots")),
+    *(HERE / f"test_{name}.py" for name in ("queue_totals", "queue_left_over", "demonstrations", "snapshots")),
 ]
 
 
