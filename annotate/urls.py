@@ -52,6 +52,7 @@ project_urls = [
     path("demonstrations/", reviewing.index, name="demonstrations"),
     path("demonstrations/<int:pk>/", reviewing.review, name="demonstration_review"),
     path("label/history/", judged.history, name="label_history"),
+    path("label/history/<int:pk>/", judged.show, name="label_judgment"),
     path("label/edit/<int:pk>/", judged.edit, name="label_edit"),
     path("chat/", chat.index, name="chat"),
     path("chat/models/", chat_models.index, name="chat_models"),

@@ -1,13 +1,17 @@
 """What every view shares: who is signed in, which project, and how a page with its menu is rendered."""
 
 from functools import wraps
+from urllib.parse import urlsplit
 
+from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db.models import SlugField
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from annotate import access
 from annotate.models import Membership, Project
@@ -22,6 +26,9 @@ _membership = Prepared(
 )
 
 
+_SENT_SIGNED_OUT = gettext_lazy("You have been signed out, and what you just sent was not saved. Please send it again.")
+
+
 def signed_in(view):
     """Sends strangers to the login page; an HTMX request gets a bare 401, so that its page stays as it is."""
 
@@ -31,9 +38,20 @@ def signed_in(view):
             return view(request, *args, **kwargs)
         if request.htmx:
             return HttpResponse(_("Please sign in again."), status=401, content_type="text/plain")
-        return redirect_to_login(request.get_full_path())
+        if request.method == "GET":
+            return redirect_to_login(request.get_full_path())
+        messages.warning(request, _SENT_SIGNED_OUT)
+        return redirect_to_login(_sent_from(request))
 
     return guarded
+
+
+def _sent_from(request: HttpRequest) -> str:
+    """The page on this site whose form was sent; the first page where the browser does not say."""
+    page = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(page, {request.get_host()}, request.is_secure()):
+        return "/"
+    return urlsplit(page)._replace(scheme="", netloc="", fragment="").geturl()
 
 
 def project_view(*roles: str):

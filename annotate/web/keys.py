@@ -76,7 +76,9 @@ def change_keys(user: User, keys: Mapping[str, str]) -> None:
     """
     wanted = {action.id: _normal(action, keys.get(action.id, action.default)) for action in ACTIONS}
     owners: dict[str, Action] = {}
-    for action in ACTIONS:
+    before = keys_of(user)
+    # Keys that stay have the older right: the one that was just chosen has to give way.
+    for action in sorted(ACTIONS, key=lambda action: wanted[action.id] != before[action.id]):
         key = wanted[action.id]
         if key and key in owners:
             raise UserError(

@@ -120,24 +120,35 @@ def answer(request: HttpRequest, project: Project, store, done: str, again: str 
         response["HX-Retarget"] = "#form-error"
         response["HX-Reswap"] = "innerHTML"
         return response
-    stands = getattr(stored, "said_otherwise", False)
+    remark = _remark(stored)
     if request.htmx:
         undo = stored.pk if isinstance(stored, Judgment) else None
-        done = "" if stands else done  # the notice about it is announced by itself
-        if shown := _shown_already(request, project, done, undo, stands):
+        done = "" if remark else done  # the notice about it is announced by itself
+        if shown := _shown_already(request, project, done, undo, remark):
             return shown
-        response = _show_next(request, project, done, undo=undo, stands=stands)
+        response = _show_next(request, project, done, undo=undo, remark=remark)
         response["HX-Replace-Url"] = here
         return response
-    if stands:
+    if remark == "stands":
         messages.warning(request, _("You had judged that pair already, and said something else: that stands."))
+    elif remark == "extra":
+        messages.info(request, _("Saved as an extra judgment: the pair had been given to somebody else meanwhile."))
     else:
         messages.success(request, done)
     return redirect(here)
 
 
+def _remark(stored) -> str:
+    """What there is to say besides "saved": an earlier judgment "stands", or this is an "extra" one."""
+    if not isinstance(stored, Judgment):
+        return ""
+    if getattr(stored, "said_otherwise", False):
+        return "stands"
+    return "extra" if stored.slot_id is None and stored.version == 1 else ""
+
+
 def _show_next(
-    request: HttpRequest, project: Project, done: str = "", undo: int | None = None, stands: bool = False,
+    request: HttpRequest, project: Project, done: str = "", undo: int | None = None, remark: str = "",
     status: int = 200,
 ) -> HttpResponse:  # fmt: skip
     held_up = held_up_context(project, request.user, request.membership)
@@ -151,7 +162,7 @@ def _show_next(
         "with_others": with_others,
         "guideline": guideline,
         "undo": undo if project.edit_last else None,
-        "stands": stands,
+        "remark": remark,
         **held_up,
     }
     if reservation:
@@ -176,7 +187,7 @@ def _show_next(
 
 
 def _shown_already(
-    request: HttpRequest, project: Project, done: str, undo: int | None, stands: bool
+    request: HttpRequest, project: Project, done: str, undo: int | None, remark: str
 ) -> HttpResponse | None:
     """The page shows the pair `ahead` since this was sent: only what stands around it is drawn. None if it shows none,
     or one that this person may not go on with: then the answer is what they get instead.
@@ -199,7 +210,7 @@ def _shown_already(
         "guideline": guideline,
         "oob": True,
         "undo": undo if project.edit_last else None,
-        "stands": stands,
+        "remark": remark,
         "announcement": f"{done} {_announce(True, state, 0)}".strip(),
         "guidelines_new": _changed_meanwhile(request, guideline),
         "guidelines_changed": True,

@@ -34,7 +34,7 @@ MENU: list[tuple[str | Promise, list[Entry]]] = [
         _("Compare"),
         [
             Entry(_("Compare"), "label", ANNOTATOR),
-            Entry(_("My judgments"), "label_history", ANNOTATOR, ("label_edit",)),
+            Entry(_("My judgments"), "label_history", ANNOTATOR, ("label_judgment", "label_edit")),
             Entry(_("My progress"), "my_progress", ANNOTATOR),
         ],
     ),

@@ -13,7 +13,16 @@ _UNIT_NAMES = {"tokens": _("tokens"), "words": _("words"), "characters": _("char
 _CRITERION_NAMES = {"helpful": _("Helpful"), "truthful": _("Truthful"), "harmless": _("Harmless")}
 
 
-class SourceForm(forms.Form):
+class _Folded(forms.Form):
+    """A row that is folded while nothing stands in it."""
+
+    @property
+    def is_touched(self) -> bool:
+        """Whether something was sent that the form does not hold by itself. What was not sent at all is untouched."""
+        return any(field.data and field.field.has_changed(field.initial, field.data) for field in self)
+
+
+class SourceForm(_Folded):
     """One source: what it counts as, its weight, and in subclasses what else it can be told (`settings`)."""
 
     kind: str
@@ -31,6 +40,8 @@ class SourceForm(forms.Form):
         super().__init__(data, prefix=self.kind)
         uses = [("", _("No")), ("rewards", _("As a reward"))] + ([("judges", _("As a judge"))] if judged else [])
         self.fields["use"].choices = uses
+        for name in self.required_settings:
+            self.fields[name].initial = ""  # once the source is used it is not optional
         self.prepare(project)
 
     def prepare(self, project: Project) -> None:
@@ -42,7 +53,7 @@ class SourceForm(forms.Form):
             for name in self.required_settings:
                 if name in cleaned and cleaned[name] in (None, ""):
                     self.add_error(name, _("Please fill this in."))
-        elif _is_touched(self):
+        elif self.is_touched:
             self.add_error("use", _("Choose what this counts as, or empty its settings."))
         return cleaned
 
@@ -166,7 +177,7 @@ class JudgeForm(_RegistryForm):
         return super().settings() | given
 
 
-class MoreForm(forms.Form):
+class MoreForm(_Folded):
     """What the small forms cannot say, and several sources of one kind."""
 
     def __init__(self, judged: bool, data=None):
@@ -189,11 +200,6 @@ class MoreForm(forms.Form):
         return cleaned
 
 
-def _is_touched(form: forms.Form) -> bool:
-    """Whether something was sent that the form does not hold by itself. What was not sent at all is untouched."""
-    return any(field.data and field.field.has_changed(field.initial, field.data) for field in form)
-
-
 KINDS = (
     MaxLengthForm, LengthPenaltyForm, JSONForm, RegexForm, MathForm, CodeForm, RewardModelForm, JudgeForm,
 )  # fmt: skip
@@ -214,7 +220,7 @@ class RewardForms:
     @property
     def is_used(self) -> bool:
         """Whether something stands in them."""
-        return any(_is_touched(form) for form in (*self.sources, self.more))
+        return any(form.is_touched for form in (*self.sources, self.more))
 
     def params(self) -> dict:
         """{"rewards": rows, "judges": rows}, each where there are any."""

@@ -3,6 +3,9 @@
 (() => {
   const FETCH_AFTER_MS = 400;
   const TIMEOUT_MS = 20_000;
+  // A breath of bad network or a restart of the server: sent once more by itself. The same key is stored once.
+  const AGAIN_AFTER_MS = 1_200;
+  const PASSING = new Set([502, 503, 504]);
   // A request that outlives its page may be this long.
   const KEEPALIVE_BYTES = 60_000;
 
@@ -66,7 +69,7 @@
     const fields = [...event.detail.requestConfig.formData];
     const node = task();
     node.dataset.active = new Map(fields).get("active_seconds") ?? node.dataset.active;
-    pending = { key: node.dataset.key, node };
+    pending = { key: node.dataset.key, node, form };
     const next = ready;
     ready = null;
     workspace.dataset.saving = "";
@@ -74,18 +77,25 @@
     send(event.detail.requestConfig.path, [...fields, ["ahead", next.key]], next);
   });
 
-  async function send(url, fields, next) {
+  /** Its answer: { html, failure }, where a failure has a status, or says whether the answer took too long. */
+  async function deliver(url, fields) {
     const body = new URLSearchParams(fields).toString();
     const more = { keepalive: body.length < KEEPALIVE_BYTES, signal: AbortSignal.timeout(TIMEOUT_MS) };
-    let answer = null;
-    let html = "";
-    let failure = null;
     try {
-      answer = await post(url, fields, { "HX-Request": "true" }, more);
-      html = await answer.text();
-      if (!answer.ok) failure = { status: answer.status };
+      const answer = await post(url, fields, { "HX-Request": "true" }, more);
+      return { html: await answer.text(), failure: answer.ok ? null : { status: answer.status } };
     } catch (error) {
-      failure = { slow: error.name === "TimeoutError" };
+      return { html: "", failure: { slow: error.name === "TimeoutError" } };
+    }
+  }
+
+  const mayPass = ({ status, slow }) => (status ? PASSING.has(status) : !slow);
+
+  async function send(url, fields, next) {
+    let { html, failure } = await deliver(url, fields);
+    if (failure && mayPass(failure)) {
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER_MS));
+      ({ html, failure } = await deliver(url, fields));
     }
     const sent = pending;
     pending = null;
@@ -102,7 +112,7 @@
     show(sent.node);
     if (begun.dataset.key === next.key) ready = { ...next, node: begun, at: Date.now() };
     if (failure.status === 422) document.getElementById("form-error").innerHTML = html;
-    else document.dispatchEvent(new CustomEvent("send-failed", { detail: failure }));
+    else document.dispatchEvent(new CustomEvent("send-failed", { detail: { ...failure, form: sent.form } }));
   }
 
   /** What stands around the pair; or another pair, where the one shown was lost or its person may not go on. */

@@ -32,31 +32,15 @@
     event.preventDefault();
   });
 
-  if (!compose) return;
-  const name = `prefloop-chat-${compose.action}`;
+  // ---- a draft, until the server has it -----------------------------------------------------------------------
+  const name = `prefloop-chat-${document.querySelector("[data-chat]").dataset.chat}`;
+  // Two answers stand where the composer was: what was sent has arrived.
+  if (!compose) return prefloop.forget(name);
   const text = compose.elements.text;
-  const forget = () => {
-    try {
-      localStorage.removeItem(name);
-    } catch {
-      // Storage is blocked: there is nothing to forget.
-    }
-  };
-  try {
-    // What this browser still holds was not taken by the server, so it is newer.
-    text.value = localStorage.getItem(name) || text.value;
-  } catch {
-    // As above.
-  }
-  text.addEventListener("input", () => {
-    try {
-      localStorage.setItem(name, text.value);
-    } catch {
-      // As above.
-    }
-  });
-  compose.addEventListener("submit", forget);
+  // What this browser still holds was not taken by the server, so it is newer.
+  text.value = prefloop.recall(name) || text.value;
+  text.addEventListener("input", () => prefloop.remember(name, text.value));
   document.addEventListener("htmx:afterRequest", (event) => {
-    if (event.detail.elt === text && event.detail.successful) forget();
+    if (event.detail.elt === text && event.detail.xhr.status === 204) prefloop.forget(name);
   });
 })();

@@ -128,12 +128,11 @@
 
   function begin() {
     if (!button()) return;
-    button().hidden = texts().length !== 2;
     if (prefloop.recall(CHOICE)) show(true);
   }
 
   document.addEventListener("action", (event) => {
-    if (event.detail.name !== "diff" || !button() || button().hidden) return;
+    if (event.detail.name !== "diff" || !button()) return;
     event.preventDefault();
     toggle();
   });

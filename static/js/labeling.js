@@ -3,28 +3,33 @@
 (() => {
   const SLOW_AFTER_MS = 300;
 
-  const { remember, recall, forget } = prefloop;
+  const { remember, recall } = prefloop;
   // What this script says stands in the page, in the language of the page.
-  const word = (name) => document.getElementById("words").content.querySelector(`[data-word="${name}"]`).textContent;
+  const part = (name) => document.getElementById("words").content.querySelector(`[data-word="${name}"]`);
+  const word = (name) => part(name).textContent;
   const task = () => document.getElementById("task");
   const judge = () => document.getElementById("judge");
   const key = () => task()?.dataset.key;
   const panel = () => document.getElementById("guidelines");
 
-  // ---- drafts: a reload or a failed request loses neither the note nor the choice -----------------------------
-  const DRAFT = "prefloop-draft";
+  // ---- drafts: a reload, a failed request or another tab loses neither the note nor the choice -------------------
+  const DRAFTS = "prefloop-drafts";
+  const MOST_DRAFTS = 20;
+
+  const draftsBut = (key) => (recall(DRAFTS) ?? []).filter((draft) => draft.key !== key);
+  const forgetDraft = (key) => key && remember(DRAFTS, draftsBut(key));
 
   function saveDraft() {
     const form = judge();
     if (!form) return;
     const written = [...new FormData(form)].filter(([name, value]) => value && form.elements[name]?.type !== "hidden");
-    remember(DRAFT, { key: key(), values: written });
+    remember(DRAFTS, [{ key: key(), values: written }, ...draftsBut(key())].slice(0, MOST_DRAFTS));
   }
 
   function restoreDraft() {
-    const draft = recall(DRAFT);
     const form = judge();
-    if (!draft || !form || draft.key !== key()) return;
+    const draft = form && (recall(DRAFTS) ?? []).find((one) => one.key === key());
+    if (!draft) return;
     const written = new Map(draft.values);
     const chosen = new Set(draft.values.map(([name, value]) => `${name}=${value}`));
     for (const field of form.elements) {
@@ -36,7 +41,9 @@
   }
 
   document.addEventListener("input", (event) => {
-    if (event.target.form === judge()) saveDraft();
+    if (event.target.form !== judge()) return;
+    saveDraft();
+    delete document.querySelector("#form-error > [data-unsent]")?.dataset.unsent;
   });
 
   // ---- keys: keys.js says which action a key means --------------------------------------------------------------
@@ -128,20 +135,33 @@
   });
 
   // ---- what a request does -----------------------------------------------------------------------------------
-  function complain(message) {
+  /** Says why `form` was not saved, by the name of a word, with a button that sends it again. */
+  function complain(why, form, status = 0) {
     const place = document.getElementById("form-error");
     if (!place) return;
     const box = document.createElement("div");
     box.className = "notice error";
     const text = document.createElement("div");
-    text.textContent = `${message} ${word("kept")}`;
+    text.textContent = `${word(why)} ${why === "broken" ? `(${status}) ` : ""}${word("kept")}`;
     const retry = document.createElement("button");
     retry.type = "button";
     retry.textContent = word("again");
-    retry.addEventListener("click", submitJudgment);
-    box.append(text, retry);
+    retry.addEventListener("click", () => sendAgain(form));
+    box.append(...part("icon").cloneNode(true).children, text, retry);
+    if (why === "signed-out") text.after(...part("sign-in").cloneNode(true).children);
+    if (why === "unreachable" && form.id === "judge") box.dataset.unsent = "";
     place.replaceChildren(box);
   }
+
+  const sendAgain = (form) => (form.id === "judge" ? submitJudgment() : form.requestSubmit());
+
+  // Back in the network: what was to be sent goes, unless its person has changed it since.
+  addEventListener("online", () => document.querySelector("#form-error > [data-unsent]") && submitJudgment());
+
+  // The second half of a double click has arrived at the next pair.
+  document.addEventListener("click", (event) => {
+    if (event.detail > 1 && event.target.closest?.("#judge .actions > .primary")) event.preventDefault();
+  });
 
   const isSend = (event) => event.detail.elt?.matches?.("#judge, #skip");
 
@@ -154,34 +174,35 @@
   document.addEventListener("htmx:afterRequest", (event) => {
     if (!isSend(event)) return;
     event.detail.elt.classList.remove("slow");
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
     // A refused one (422) stays a draft.
-    if (event.detail.successful && event.detail.xhr.status < 300) forget(DRAFT);
+    if (event.detail.requestConfig?.elt.matches("#judge, #skip") && event.detail.xhr.status < 300) forgetDraft(key());
   });
   // What ahead.js sends by itself.
   document.addEventListener("sent", (event) => {
-    if (recall(DRAFT)?.key === event.detail.key) forget(DRAFT);
+    forgetDraft(event.detail.key);
   });
   document.addEventListener("send-failed", (event) => {
+    const { form, status, slow } = event.detail;
     saveDraft();
-    if (event.detail.status) complainAbout(event.detail.status);
-    else complain(word(event.detail.slow ? "slow" : "unreachable"));
+    complain(status ? whyOf(status) : slow ? "slow" : "unreachable", form, status);
   });
   document.addEventListener("htmx:sendError", (event) => {
-    if (isSend(event)) complain(word("unreachable"));
+    if (isSend(event)) complain("unreachable", event.detail.elt);
   });
   document.addEventListener("htmx:timeout", (event) => {
-    if (isSend(event)) complain(word("slow"));
+    if (isSend(event)) complain("slow", event.detail.elt);
   });
   document.addEventListener("htmx:responseError", (event) => {
-    if (isSend(event)) complainAbout(event.detail.xhr.status);
+    const { elt, xhr } = event.detail;
+    if (isSend(event)) complain(whyOf(xhr.status), elt, xhr.status);
   });
 
-  function complainAbout(status) {
+  function whyOf(status) {
     const cookiesAreGone = status === 403 && !document.cookie.includes("csrftoken=");
-    if (status === 401 || cookiesAreGone) complain(word("signed-out"));
-    else if (status === 403) complain(word("forbidden"));
-    else if (status === 507) complain(word("full"));
-    else complain(`${word("broken")} (${status})`);
+    if (status === 401 || cookiesAreGone) return "signed-out";
+    return { 403: "forbidden", 502: "busy", 503: "busy", 504: "busy", 507: "full" }[status] ?? "broken";
   }
 
   // ---- the next pair -----------------------------------------------------------------------------------------

@@ -11,7 +11,11 @@
   function says(chip) {
     const rank = fields()[chip.dataset.place].value;
     const words = rank ? ranks().dataset.ranked : ranks().dataset.unranked;
-    return words.replace("%letter%", chip.dataset.letter).replace("%rank%", rank);
+    const said = words.replace("%letter%", chip.dataset.letter).replace("%rank%", rank);
+    const equals = rank ? chips().filter((other) => other !== chip && fields()[other.dataset.place].value === rank) : [];
+    if (!equals.length) return said;
+    const letters = equals.map((other) => other.dataset.letter).join(", ");
+    return `${said}, ${ranks().dataset.equals.replace("%letters%", letters)}`;
   }
 
   function show() {
@@ -22,6 +26,7 @@
       chip.setAttribute("aria-label", says(chip));
       chip.classList.toggle("current", Number(chip.dataset.place) === current);
     }
+    ranks().querySelector(".ranks-clear").hidden = fields().every((field) => !field.value);
     if (focused?.matches?.(".chip")) focused.focus({ preventScroll: true });
   }
 
@@ -37,8 +42,14 @@
     announce([place, ...(there && there !== field ? [fields().indexOf(there)] : [])]);
   }
 
-  function announce(places) {
-    document.getElementById("announcer").textContent = places.map((place) => says(chips()[place])).join(". ");
+  const say = (words) => (document.getElementById("announcer").textContent = words);
+  const announce = (places) => say(places.map((place) => says(chips()[place])).join(". "));
+
+  function clear() {
+    for (const field of fields()) field.value = "";
+    fields()[0].dispatchEvent(new Event("input", { bubbles: true }));
+    choose(0);
+    say(ranks().dataset.cleared);
   }
 
   function choose(place, { look = false } = {}) {
@@ -128,6 +139,7 @@
   document.addEventListener("pointerup", drop);
   document.addEventListener("pointercancel", drop);
   document.addEventListener("click", (event) => {
+    if (event.target.closest?.(".ranks-clear")) return clear();
     const chip = event.target.closest?.(".chip");
     if (chip) return choose(Number(chip.dataset.place));
     const target = event.target.closest?.(".board [data-rank]");

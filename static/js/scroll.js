@@ -3,7 +3,7 @@
   const CHOICE = "prefloop-scroll-apart";
   // From this many windows on a response is long; what is a bit longer than the window scrolls with the page.
   const LONG = 1.5;
-  const beside = matchMedia("(min-width: 48.01rem)");
+  const beside = matchMedia("(min-width: 48.01rem) and (min-height: 30.01rem)");
 
   const pair = () => document.querySelector("#task:not(.ranking) .pair");
   const boxes = () => [...document.querySelectorAll("#task:not(.ranking) .pair > .response")];

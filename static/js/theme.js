@@ -20,7 +20,6 @@
   addEventListener("DOMContentLoaded", () => {
     const button = document.getElementById("theme-toggle");
     if (!button) return;
-    button.hidden = false;
     button.addEventListener("click", () => {
       root.dataset.theme = inForce() === "dark" ? "light" : "dark";
       try {

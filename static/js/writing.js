@@ -10,30 +10,9 @@
   const name = form.dataset.key && `prefloop-writing-${form.dataset.key}`;
   const KEEP_EVERY_MS = 60_000;
 
-  function remember() {
-    if (!name) return;
-    try {
-      localStorage.setItem(name, JSON.stringify(Object.fromEntries(fields.map((field) => [field.name, field.value]))));
-    } catch {
-      // Blocked or full: the server's copy is all there is.
-    }
-  }
-
-  function recall() {
-    try {
-      return (name && JSON.parse(localStorage.getItem(name))) || {};
-    } catch {
-      return {};
-    }
-  }
-
-  function forget() {
-    try {
-      if (name) localStorage.removeItem(name);
-    } catch {
-      // As above.
-    }
-  }
+  const remember = () => name && prefloop.remember(name, Object.fromEntries(fields.map((field) => [field.name, field.value])));
+  const recall = () => (name && prefloop.recall(name)) || {};
+  const forget = () => name && prefloop.forget(name);
 
   // Chinese and Japanese have no spaces: the browser's own segmenter knows what a word is.
   const segmenter = globalThis.Intl?.Segmenter && new Intl.Segmenter(undefined, { granularity: "word" });
@@ -78,7 +57,11 @@
 
   document.addEventListener("htmx:afterRequest", (event) => {
     if (event.detail.elt !== answer || !state) return;
-    if (event.detail.successful) forget();
-    state.textContent = event.detail.successful ? state.dataset.kept : state.dataset.failed;
+    const { status } = event.detail.xhr;
+    const kept = status >= 200 && status < 300;
+    if (kept) forget();
+    if (status === 401 || status === 403) state.textContent = state.dataset.signedOut;
+    else if (status === 422) state.textContent = ""; // the preview says why
+    else state.textContent = kept ? state.dataset.kept : state.dataset.failed;
   });
 })();

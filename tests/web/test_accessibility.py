@@ -16,7 +16,7 @@ from annotate.datasets.snapshots import create_snapshot
 from annotate.labeling.comparisons import NewResponse, add_prompts, add_rankings, add_responses, ranking_of
 from annotate.labeling.queue import reserve_next
 from annotate.labeling.submit import submit_judgment
-from annotate.models import ChatReply, Dataset, ModelVersion, Round, Run, RunEvent, User
+from annotate.models import ChatReply, Dataset, Judgment, ModelVersion, Round, Run, RunEvent, User
 from annotate.projects import update_project
 from annotate.urls import urlpatterns
 from tests.web.conftest import CHROMIUM
@@ -100,6 +100,12 @@ def full(rows, project, pairs):  # noqa: F811
     return {**rows, "run": running.pk, "dataset": dataset.pk}
 
 
+def own_judgment(username: str) -> str:
+    """The address of a judgment of this person's, to read again."""
+    judgment = Judgment.objects.filter(annotator__username=username).first()
+    return reverse("label_judgment", args=["kind", judgment.pk])
+
+
 def violations(page) -> list[str]:
     """What axe-core finds on the page, in both themes, wide and narrow: a line each with where it is."""
     page.evaluate(AXE)
@@ -154,6 +160,8 @@ def test_pages_of_a_project(open_page, full, role):
         for name, arguments, allowed in PAGES
         if name != "dataset_download" and (role == "admin" or name in own[role])
     ]
+    if role != "researcher":
+        pages.append(own_judgment(role))
     complain(walk(open_page, role, pages))
 
 

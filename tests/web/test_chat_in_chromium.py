@@ -51,6 +51,7 @@ def test_a_conversation_at_the_keyboard(open_page, worker):
     page.wait_for_selector(".rating", timeout=20_000)
     assert page.inner_text("#announcer") == "Both answers are there."
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.wait_for_timeout(200)  # some time to read, so that there is some to be counted
     page.keyboard.press("3")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=Go on")

@@ -42,7 +42,7 @@ def test_only_what_differs_is_stored_and_letters_know_no_case(ada):
 @pytest.mark.parametrize(
     ("changes", "field", "words"),
     [
-        ({"skip": "g"}, "guidelines", "“G” is the key of “Skip this pair” already"),
+        ({"skip": "g"}, "skip", "“G” is the key of “Open or close the guidelines” already"),
         ({"note": "1"}, "note", "“1” is the key of “A is better” already"),
         ({"skip": "F5"}, "skip", "choose one character, or Enter"),
         ({"skip": "\x07"}, "skip", "choose one character, or Enter"),
@@ -85,7 +85,8 @@ def test_a_refused_choice_keeps_what_was_typed(browser):
     response = client.post(URL, chosen(skip="g", note="y"))
     html = response.content.decode()
     assert response.status_code == 422
-    assert html.count("is the key of “Skip this pair” already") == 2
+    assert html.count("is the key of “Open or close the guidelines” already") == 2
+    assert re.search(r'name="skip"[^>]* autofocus>', html), "the page opens at the field"
     assert re.search(r'name="note" value="y"', html)
     assert User.objects.get(username="annotator").keys == {}
 

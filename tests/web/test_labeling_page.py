@@ -2,13 +2,15 @@
 
 import re
 import uuid
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 from django.utils.html import escape
 
 from annotate.labeling.admission import pause
 from annotate.labeling.comparisons import NewResponse, add_comparisons, add_prompts, add_responses, pairs_of
-from annotate.models import Comparison, Judgment, Project, Reservation, Response, Skip, User
+from annotate.models import Comparison, Judgment, Project, Reservation, Response, Skip, Slot, User
 from annotate.models.comparison import text_digest
 from annotate.projects import set_guidelines, update_project
 from tests.web.conftest import GENERATORS
@@ -282,6 +284,45 @@ def test_the_history_shows_ones_own_judgments_only(browser, pairs):
     assert "A is slightly better" in own
     assert not [name for name in GENERATORS if name in own]
     assert "Nothing judged yet" in admin.get("/p/kind/label/history/").content.decode()
+
+
+def test_the_history_is_bounded_pages_without_the_texts_which_are_one_click_away(browser, pairs):
+    pairs(27, texts=("A first " * 300, "A second " * 300), prompt="Asked")
+    client = browser("annotator")
+    for number in range(27):
+        judge(client, key_of(get(client)), 1 + number % 4, note=f"noted {number} " + "and so on " * 40)
+    newest = client.get(f"{URL}history/").content.decode()
+    oldest = client.get(f"{URL}history/?page=2").content.decode()
+    assert "27 judgments" in newest and "Page 1 of 2" in newest
+    assert newest.count("Asked") == 2 * 25 and "A first" not in newest, "a name and what a link is for"
+    assert "noted 26" in newest and "noted 1 " not in newest and "noted 1 " in oldest
+    assert ("and so on " * 40).strip() not in newest
+
+    judgment = Judgment.objects.get(note__startswith="noted 26")
+    path = f"{URL}history/{judgment.pk}/"
+    assert f'href="{path}"' in newest
+    html = client.get(path).content.decode()
+    for words in (judgment.left.text.strip(), judgment.right.text.strip(), judgment.note, "B is slightly better"):
+        assert words in html
+    chosen = html.index("chosen")
+    assert html.index(judgment.left.text.strip()) < chosen < html.index(judgment.right.text.strip())
+    assert f"/label/edit/{judgment.pk}/" in html
+    assert not [name for name in GENERATORS if name in html]
+    assert browser("admin").get(path).status_code == 404, "somebody else's"
+
+
+def test_a_late_judgment_that_nobody_waits_for_is_kept_and_said(browser, pairs, project):
+    """The lease ran out while the page was open, and somebody else has judged the pair."""
+    pairs(1)
+    annotator, admin = browser("annotator"), browser("admin")
+    key = key_of(get(annotator))
+    Slot.objects.update(free_from=timezone.now() - timedelta(seconds=1))
+    judge(admin, key_of(get(admin)))
+    html = judge(annotator, key).content.decode()
+    assert "Saved as an extra judgment: the pair had been given to somebody else meanwhile." in html
+    assert Judgment.objects.filter(slot=None).get().annotator.username == "annotator"
+    again = judge(annotator, key, htmx=False).wsgi_request
+    assert "Saved as an extra judgment" in annotator.get(again.path).content.decode()
 
 
 def test_long_turns_fold_and_long_conversations_show_their_end(browser, project):

@@ -21,7 +21,7 @@ from annotate.projects import set_guidelines
 from annotate.runs.recipes import RECIPES, checked_params, form_fields
 from annotate.web import setting_words
 from annotate.web.numbers import duration, figure
-from tests.web.test_accessibility import OUTSIDE, full  # noqa: F401
+from tests.web.test_accessibility import OUTSIDE, full, own_judgment  # noqa: F401
 from tests.web.test_permissions import PAGES, address, rows  # noqa: F401
 from training.records import ONE_OF, RecordError, parse_record
 
@@ -115,6 +115,7 @@ def test_nothing_of_ours_stays_english_on_any_page(browser, full, language, pers
     client = browser(person)
     pages = [reverse(name) for name, reader in OUTSIDE.items() if reader]
     pages += [address(name, arguments, full) for name, arguments, _allowed in PAGES]
+    pages.append(own_judgment(person))
     left = {path: left_in_english(client, path, language) for path in pages}
     assert {path: words for path, words in left.items() if words} == {}
 

@@ -68,6 +68,7 @@ ACTIONS = [
     ("label_release", [], LABELING),
     ("label_renew", ["6b4ff8ba-6d3c-4a4a-a0f4-0a7f8c0a3c11"], LABELING),
     ("label_acknowledge", [], LABELING),
+    ("label_judgment", [1], LABELING),
     ("label_edit", [1], LABELING),
     ("adjudicate", ["{comparison}"], RESULTS),
     ("gold", [], ADMINS),

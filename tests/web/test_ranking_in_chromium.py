@@ -139,3 +139,21 @@ def test_the_fold_and_the_letters_of_optional_verdicts(open_page, pairs):
     (about,) = judgment.assessments.all()
     assert (about.place, about.flags) == (1, 4)
     assert page.complaints == []
+
+
+def test_equals_are_announced_and_the_board_starts_over(open_page, rankings, project):
+    Project.objects.update(allow_equal=True)
+    page = open_page("annotator", PATH)
+    page.keyboard.press("g")
+    assert not page.is_visible(".ranks-clear")
+    page.keyboard.press("1")
+    page.keyboard.press("j")
+    page.keyboard.press("1")
+    assert page.inner_text("#announcer") == "Response B: rank 1 of 4, shared with A"
+    assert page.get_attribute(".chip[data-letter=A]", "aria-label") == "Response A: rank 1 of 4, shared with B"
+    page.click(".ranks-clear")
+    assert ranks_of(page)[""] == list("ABCD")
+    assert page.inner_text("#announcer") == "No response has a rank."
+    assert page.evaluate("document.activeElement.dataset.letter") == "A", "no focus is lost with the button"
+    page.reload()
+    assert ranks_of(page)[""] == list("ABCD"), "the draft has started over as well"

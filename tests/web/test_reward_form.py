@@ -148,3 +148,15 @@ def test_what_is_wrong_is_said_and_starts_nothing(send, recipe, fields, said):
     run, html = send(recipe, **fields)
     assert run is None
     assert said in html
+
+
+def test_a_source_is_a_folded_row_until_something_stands_in_it(browser, send):
+    """A row a source; what is used or wrong is open, so that nobody looks for it."""
+    client = browser("admin")
+    html = client.get("/p/kind/runs/new/grpo/").content.decode()
+    assert html.count('<details class="source">') == 9 and '<details class="source" open>' not in html
+    assert 'Limit <span class="muted small">optional' not in html, "it is asked for once the source is used"
+    _, html = send("grpo", **{"max_length-use": "rewards", "more-rewards": "{"})
+    assert html.count('<details class="source" open>') == 2
+    opened = html.split('<details class="source" open>')[1:]
+    assert "Maximum length" in opened[0] and "as JSON" in opened[1]
