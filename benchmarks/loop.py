@@ -33,7 +33,7 @@ SETTINGS = {
         "samples": 8, "rounds": 2, "epochs": 2, "learning_rate": 3e-4, "max_tokens": ANSWER_TOKENS,
     },
     "ppo": {
-        "steps": 60, "prompts_per_step": 32, "samples": 4, "beta": 0.05, "learning_rate": 3e-4,
+        "steps": 60, "prompts_per_step": 32, "samples": 4, "beta": 0.2, "learning_rate": 3e-4,
         "value_learning_rate": 3e-4, "max_tokens": ANSWER_TOKENS,
     },
     "dpo": {"epochs": 2, "batch_size": 32, "learning_rate": 2e-4, "beta": 0.1, "heldout": 0.05},

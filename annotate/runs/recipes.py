@@ -86,7 +86,7 @@ RECIPES: dict[str, SiteRecipe] = {
     "ppo": _policy_gradient(
         "PPO",
         _("Reinforcement learning against the reward model, held near the starting policy by a KL penalty."),
-        prompts_per_step=32, samples=4, beta=0.05, value_learning_rate=3e-4,
+        prompts_per_step=32, samples=4, beta=0.2, value_learning_rate=3e-4,
     ),
     "grpo": _policy_gradient(
         "GRPO",
@@ -109,17 +109,17 @@ RECIPES: dict[str, SiteRecipe] = {
     "rloo": _policy_gradient(
         "RLOO",
         _("Each answer is compared with the mean of the prompt’s other answers; the simplest that works well."),
-        prompts_per_step=32, samples=4, beta=0.05,
+        prompts_per_step=32, samples=4, beta=0.2,
     ),
     "reinforce": _policy_gradient(
         "REINFORCE",
         _("The oldest: each answer is compared with the mean of all answers of the step."),
-        prompts_per_step=32, samples=4, beta=0.05,
+        prompts_per_step=32, samples=4, beta=0.2,
     ),
     "a2c": _policy_gradient(
         "A2C",
         _("A second model learns what to expect, and each answer is compared with that."),
-        prompts_per_step=32, samples=4, beta=0.05, value_learning_rate=3e-4,
+        prompts_per_step=32, samples=4, beta=0.2, value_learning_rate=3e-4,
     ),
     "dpo": SiteRecipe(
         title="DPO",
