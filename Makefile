@@ -1,4 +1,4 @@
-# make up     the site with one worker on http://127.0.0.1:$(PORT), with everything that it needs, until Ctrl-C
+# make up     the site with its workers on http://127.0.0.1:$(PORT), with everything that it needs, until Ctrl-C
 # make test   everything that is tested, with its own set-up
 # make lint   ruff only
 # make bench  the measurements behind the figures in docs/ (hours; each alone as its section there says)

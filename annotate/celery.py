@@ -12,5 +12,5 @@ TRANSPORT_ALIASES["filesystem"] = "annotate.runs.broker:Transport"
 
 app = Celery("annotate")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["annotate.runs", "annotate.quality"])
-app.autodiscover_tasks(["annotate.chat"], related_name="worker")
+app.autodiscover_tasks(["annotate.runs", "annotate.quality", "annotate.datasets"])
+app.autodiscover_tasks(["annotate.chat", "annotate.background"], related_name="worker")

@@ -2,6 +2,7 @@
 
 from django.http import StreamingHttpResponse
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.parsers import MultiPartParser
@@ -11,7 +12,7 @@ from annotate import access
 from annotate.api import serializers
 from annotate.api.views import ProjectView
 from annotate.datasets.exporting import export
-from annotate.datasets.snapshots import create_snapshot
+from annotate.datasets.snapshots import request_snapshot, snapshots_of
 from annotate.datasets.uploads import import_upload
 from annotate.labeling.comparisons import set_judgments_wanted
 from annotate.labeling.holding import AT_ONCE, check_stored, leaks_of, review_leak, set_hold, unchecked
@@ -100,23 +101,46 @@ class Datasets(ProjectView):
     @extend_schema(responses=serializers.DatasetSerializer(many=True))
     def get(self, request, slug):
         """The snapshots, newest first."""
-        return self.paged(self.project.datasets.order_by("-id"), serializers.DatasetSerializer)
+        return self.paged(snapshots_of(self.project), serializers.DatasetSerializer)
 
-    @extend_schema(request=serializers.NewDataset, responses={201: serializers.DatasetSerializer})
+    @extend_schema(
+        request=serializers.NewDataset,
+        responses={201: serializers.DatasetSerializer, 202: serializers.DatasetSerializer},
+    )
     def post(self, request, slug):
-        """Freezes the project's data of this kind as it is now."""
+        """Freezes the project's data of this kind as it is now.
+
+        Of a few thousand rows the answer is 201 and the dataset is `ready`. More are frozen by a worker: the answer is
+        202, and the dataset `being_made`; ask its Location again until `state` says `ready` or `failed`. The same
+        request again meanwhile is the same dataset, and one that failed is tried again.
+        """
         given = self.read(serializers.NewDataset)
-        dataset = create_snapshot(self.project, user=request.user, **given)
-        return Response(serializers.DatasetSerializer(dataset).data, status=201)
+        dataset = request_snapshot(self.project, user=request.user, **given)
+        headers = {"Location": _address(request, slug, dataset)}
+        if dataset.is_ready:
+            return Response(serializers.DatasetSerializer(dataset).data, status=201, headers=headers)
+        headers["Retry-After"] = "2"
+        return Response(serializers.DatasetSerializer(dataset).data, status=202, headers=headers)
 
 
 class Dataset(ProjectView):
     roles = {"GET": RESEARCHER}
 
-    @extend_schema(responses=serializers.DatasetSerializer)
+    @extend_schema(responses={200: serializers.DatasetSerializer, 303: serializers.DatasetSerializer})
     def get(self, request, slug, pk):
-        """One snapshot: what it holds, and its fingerprint."""
-        return Response(serializers.DatasetSerializer(get_object_or_404(self.project.datasets, pk=pk)).data)
+        """One snapshot: whether it is ready, what it holds, and its fingerprint.
+
+        Where nothing had changed since an earlier snapshot, the answer is 303, and that one.
+        """
+        dataset = get_object_or_404(self.project.datasets, pk=pk)
+        if dataset.same_as is None:
+            return Response(serializers.DatasetSerializer(dataset).data)
+        headers = {"Location": _address(request, slug, dataset.same_as)}
+        return Response(serializers.DatasetSerializer(dataset.same_as).data, status=303, headers=headers)
+
+
+def _address(request, slug: str, dataset) -> str:
+    return request.build_absolute_uri(reverse("api-dataset", args=[slug, dataset.pk]))
 
 
 class Download(ProjectView):
@@ -127,7 +151,7 @@ class Download(ProjectView):
         responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
     )
     def get(self, request, slug, pk, file_format):
-        """The rows as `jsonl` or `parquet`, written while they are read."""
+        """The rows of a snapshot that is ready as `jsonl` or `parquet`, written while they are read."""
         filename, content_type, blocks = export(get_object_or_404(self.project.datasets, pk=pk), file_format)
         response = StreamingHttpResponse(blocks, content_type=content_type)
         response["Content-Disposition"] = f'attachment; filename="{filename}"'

@@ -3,7 +3,7 @@
 from rest_framework import serializers
 
 from annotate.datasets.importing import FORMATS as IMPORT_FORMATS
-from annotate.datasets.snapshots import VOTES
+from annotate.datasets.lines import VOTES
 from annotate.labeling.listing import ALL, DIFFERENT, OPEN
 from annotate.models import (
     ChatEndpoint,
@@ -275,7 +275,7 @@ class ImportReportSerializer(serializers.Serializer):
 class DatasetSerializer(serializers.ModelSerializer):
     class Meta:
         model = Dataset
-        fields = ("id", "kind", "number", "rows", "sha256", "facts", "note", "created_at")
+        fields = ("id", "kind", "state", "number", "rows", "sha256", "facts", "note", "error", "created_at")
 
 
 class NewDataset(serializers.Serializer):

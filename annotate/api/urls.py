@@ -50,7 +50,7 @@ _project = [
     path("leaks/<int:pk>/", data.Leak.as_view()),
     path("imports/", data.Imports.as_view()),
     path("datasets/", data.Datasets.as_view()),
-    path("datasets/<int:pk>/", data.Dataset.as_view()),
+    path("datasets/<int:pk>/", data.Dataset.as_view(), name="api-dataset"),
     path("datasets/<int:pk>/<str:file_format>/", data.Download.as_view()),
     path("runs/", runs.Runs.as_view()),
     path("runs/<int:pk>/", runs.Run.as_view()),

@@ -7,10 +7,9 @@ import time
 from celery.signals import worker_ready, worker_shutting_down
 from django.db import close_old_connections
 
+from annotate.background.presence import GPU_QUEUE, worker_name
 from annotate.chat.pump import ReplyPump
 from annotate.chat.serving import ModelServers
-from annotate.runs.claim import worker_name
-from annotate.runs.worker import GPU_QUEUE
 
 log = logging.getLogger(__name__)
 

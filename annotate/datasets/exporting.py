@@ -1,10 +1,9 @@
 """Snapshots as files to take away: JSON lines as they lie, or Parquet with a schema of its own."""
 
+import io
 import itertools
 import json
-import tempfile
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from django.utils.translation import gettext as _
 
@@ -20,43 +19,65 @@ OPTIONAL = {"criteria", "edited", *REFERENCE_FIELDS}
 
 
 def export(dataset: Dataset, format: str) -> tuple[str, str, Iterator[bytes]]:
-    """(file name, content type, the bytes in blocks). Raises UserError for an unknown format or lost rows."""
+    """(file name, content type, the bytes in blocks).
+
+    Raises UserError for an unknown format, for rows that are not there yet and for lost ones.
+    """
     if format not in FORMATS:
         raise UserError(
             _("A dataset is exported as one of %(formats)s.") % {"formats": ", ".join(FORMATS)}, field="format"
         )
     content_type, write = FORMATS[format]
     dataset_path(dataset)
+    dataset = dataset.same_as or dataset
     name = f"{dataset.project.slug}-{dataset.kind}-{dataset.number}.{format}"
     return name, content_type, write(dataset)
 
 
 def _jsonl(dataset: Dataset) -> Iterator[bytes]:
     with open(dataset_path(dataset), "rb") as file:
-        yield from _blocks(file)
+        while block := file.read(BLOCK):
+            yield block
 
 
 def _parquet(dataset: Dataset) -> Iterator[bytes]:
+    """A group of rows at a time: the file is never whole in memory or on disk, and begins at once."""
     import pyarrow
     import pyarrow.parquet
 
-    schema, lines = _schema(dataset), rows(dataset)
-    with tempfile.TemporaryFile() as file:
-        with pyarrow.parquet.ParquetWriter(file, schema) as writer:
-            while group := [_flat(line) for line in itertools.islice(lines, ROWS_A_GROUP)]:
-                writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
-        file.seek(0)
-        yield from _blocks(file)
+    schema, lines, sink = _schema(dataset), rows(dataset), _Sink()
+    with pyarrow.parquet.ParquetWriter(pyarrow.PythonFile(sink, mode="w"), schema) as writer:
+        while group := [_flat(line) for line in itertools.islice(lines, ROWS_A_GROUP)]:
+            writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+            yield sink.taken()
+    yield sink.taken()
+
+
+class _Sink(io.RawIOBase):
+    """A file that is only written, and forgets what was taken from it."""
+
+    def __init__(self):
+        self._parts, self._length = [], 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data) -> int:
+        self._parts.append(bytes(data))
+        self._length += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._length
+
+    def taken(self) -> bytes:
+        taken, self._parts = b"".join(self._parts), []
+        return taken
 
 
 def _flat(line: dict) -> dict:
     """With a JSON schema as JSON text: a column of objects of any shape there is none."""
     return line | {"schema": json.dumps(line["schema"], ensure_ascii=False)} if line.get("schema") else line
-
-
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
-    while block := file.read(BLOCK):
-        yield block
 
 
 def _schema(dataset: Dataset):

@@ -1,6 +1,7 @@
 """The tables. One file a noun; every invariant a database constraint."""
 
 from annotate.models.adjudication import Adjudication
+from annotate.models.background import Worker
 from annotate.models.chat import Chat, ChatEndpoint, ChatReply, ChatTurn
 from annotate.models.comparison import Candidate, Comparison, Prompt, Response
 from annotate.models.dataset import Dataset
@@ -48,5 +49,6 @@ __all__ = [
     "Skip",
     "Slot",
     "User",
+    "Worker",
     "Writing",
 ]

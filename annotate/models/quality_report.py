@@ -3,11 +3,13 @@
 from django.db import models
 from django.db.models import Q
 
+from annotate.models.background import BackgroundWork
 
-class QualityReport(models.Model):
+
+class QualityReport(BackgroundWork):
     """`figures` are those of the judgments that `key` stands for; a new key makes them out of date, not wrong.
 
-    `asked_at`: since when new figures are waited for; null where nobody waits.
+    They stand while new ones are being made, and where those failed.
     """
 
     project = models.OneToOneField(
@@ -16,10 +18,11 @@ class QualityReport(models.Model):
     key = models.CharField(max_length=100, blank=True)
     figures = models.JSONField(null=True)
     computed_at = models.DateTimeField(null=True)
-    asked_at = models.DateTimeField(null=True)
 
-    class Meta:
+    class Meta(BackgroundWork.Meta):
+        abstract = False
         constraints = [
+            *BackgroundWork.Meta.constraints,
             models.CheckConstraint(
                 condition=Q(computed_at__isnull=True) | ~Q(key=""), name="quality_report_figures_have_a_key"
             ),

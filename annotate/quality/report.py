@@ -1,21 +1,19 @@
 """The figures of the quality page: computed once for a state of the judgments, kept, and made anew when it changed.
 
-A page asks for them with `figures_for`, which answers at once: few judgments are computed on the spot, many by the task
-that this asks for; meanwhile the page has the figures of before, or none yet. Where no worker takes the task within
-PATIENCE (a lone web server, or the one worker trains for hours), the next look computes them itself.
+A page asks for them with `figures_for`, which answers at once: few judgments are computed on the spot, many by a
+worker; meanwhile the page has the figures of before, or none yet, and says where the new ones stand.
 """
 
 import dataclasses
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import numpy as np
-from django.db import transaction
 from django.db.models import Exists, OuterRef, Sum
 from django.utils import timezone
 
+from annotate.background import claims, presence
 from annotate.models import GoldQuestion, Judgment, JudgmentVersion, PersonTally, Project, QualityReport
 from annotate.quality import panels, selectors
 from annotate.quality.bias import FEWEST_VOTES
@@ -28,26 +26,28 @@ from annotate.quality.splits import split_comparisons
 MOST_LISTED = 1000
 # Up to so many judgments the figures take less time than a person notices.
 AT_ONCE = 3000
-PATIENCE = timedelta(seconds=10)
 # Stands in every key: another number, and what was computed by other formulas or without the lists is computed anew.
 EDITION = 2
-# A task that was asked for so long ago is asked for again: its message or its worker is lost.
-ASK_AGAIN = timedelta(minutes=2)
-
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Figures:
     """`content` is what the templates show, None while it is computed for the first time; `new` judgments came since.
 
-    `judgments` counts all of the project, imported ones as well.
+    `judgments` counts all of the project, imported ones as well. Where they are not `fresh`, `work` says how far the
+    new ones are, and `worker_is_there` whether anybody would make them.
     """
 
     content: dict | None
     computed_at: datetime | None
     judgments: int
     fresh: bool
+    work: QualityReport | None = None
+    worker_is_there: bool = True
+
+    @property
+    def held_up(self) -> bool:
+        """New ones do not come by themselves."""
+        return self.work is not None and (bool(self.work.error) or not self.worker_is_there)
 
     @property
     def minutes(self) -> int:
@@ -64,38 +64,61 @@ def is_small(project: Project) -> bool:
     return _judged(project) <= AT_ONCE
 
 
-def figures_for(project: Project, *, now: datetime | None = None) -> Figures:
-    """The figures as they stand; asks for new ones where judgments have come or changed since."""
-    now = now or timezone.now()
+def figures_for(project: Project) -> Figures:
+    """The figures as they stand; asks for new ones where judgments have come or changed since.
+
+    Those that failed are not asked for again by a look (see `try_again`).
+    """
     judged, key = _state(project)
     report = QualityReport.objects.filter(project=project).first()
     fresh = report is not None and report.key == key
     if not fresh and judged:
-        waited = now - report.asked_at if report and report.asked_at else None
-        if judged <= AT_ONCE or (waited is not None and waited > PATIENCE):
-            compute(project.pk, now=now)
+        if judged <= AT_ONCE:
+            _compute_here(project)
             report, fresh = QualityReport.objects.get(project=project), True
-        elif waited is None:
-            _ask(project, now)
-    return Figures(report and report.figures, report and report.computed_at, judged, fresh)
+        elif report is None or report.is_ready:
+            report = _ask(project)
+    if fresh or not judged:
+        return Figures(report and report.figures, report and report.computed_at, judged, fresh)
+    there = presence.is_there() if report.is_waiting else True
+    return Figures(report.figures, report.computed_at, judged, False, report, there)
 
 
-def compute(project_id: int, *, now: datetime | None = None) -> None:
-    """Computes and keeps the figures, unless they are there already: doing it twice does it once."""
-    project = Project.objects.filter(pk=project_id).first()
-    if project is None:
+def try_again(project: Project) -> None:
+    """Figures that could not be computed are asked for once more."""
+    _ask(project)
+
+
+def make(report: QualityReport) -> None:
+    """Computes the figures of a claimed report, unless they are there already."""
+    judged, key = _state(report.project)
+    if not judged or report.key == key:
+        claims.finish(report)
         return
+    with claims.kept(report):
+        content = _figures(report.project, judged)
+    claims.finish(report, key=key, figures=content, computed_at=timezone.now())
+
+
+def compute(project_id: int) -> None:
+    """The figures of now, computed here however many judgments there are: for commands and measurements."""
+    _compute_here(Project.objects.get(pk=project_id))
+
+
+def _compute_here(project: Project) -> None:
     judged, key = _state(project)
-    if not judged or QualityReport.objects.filter(project=project, key=key).exists():
-        return
+    kept = {"key": key, "figures": _figures(project, judged), "computed_at": timezone.now()}
+    QualityReport.objects.update_or_create(project=project, defaults=kept)
+
+
+def _figures(project: Project, judged: int) -> dict:
     content = plain(_content(project)) | {"judgments_counted": judged}
     if judged > AT_ONCE:
         content |= {
             "split_pairs": list(split_comparisons(project).values_list("pk", flat=True)[:MOST_LISTED]),
             "gold_candidates": list(candidates(project).values_list("pk", flat=True)[:MOST_LISTED]),
         }
-    kept = {"key": key, "figures": content, "computed_at": now or timezone.now(), "asked_at": None}
-    QualityReport.objects.update_or_create(project=project, defaults=kept)
+    return content
 
 
 def plain(value):
@@ -156,19 +179,12 @@ def _state(project: Project) -> tuple[int, str]:
     return judged, f"{EDITION}: {judged} {newest} {gold}"
 
 
-def _ask(project: Project, now: datetime) -> None:
+def _ask(project: Project) -> QualityReport:
     """One page asks, however many look at the same time."""
-    QualityReport.objects.get_or_create(project=project)
-    waiting = QualityReport.objects.filter(project=project)
-    asked = waiting.filter(asked_at__isnull=True) | waiting.filter(asked_at__lt=now - ASK_AGAIN)
-    if asked.update(asked_at=now):
-        transaction.on_commit(lambda: _send(project.pk))
+    report, _created = QualityReport.objects.get_or_create(project=project)
+    if claims.ask(QualityReport.objects.filter(pk=report.pk)):
+        from annotate.quality.tasks import compute_report  # the task's module imports this one
 
-
-def _send(project_id: int) -> None:
-    from annotate.quality.tasks import compute_report  # the task's module imports this one
-
-    try:
-        compute_report.apply_async(args=[project_id], retry=False)
-    except Exception:  # whatever a broker raises: the next look computes the figures itself
-        log.exception("no message could be sent about the quality of project %s", project_id)
+        claims.nudge(report, compute_report)
+    report.refresh_from_db()
+    return report

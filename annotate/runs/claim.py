@@ -5,17 +5,15 @@ number of workers, sweeps and doubled messages may race: one of them wins, the o
 """
 
 import logging
-import os
-import socket
 import uuid
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from annotate.models import Run
+from annotate.models import Dataset, Run
 
 log = logging.getLogger(__name__)
 
@@ -31,25 +29,24 @@ WORKER_DIED = (
 )
 
 
+# Of a run's own columns only, so that a second claim sees what the first has changed: a join would be looked up before.
+_NO_DATA_YET = Exists(Dataset.objects.filter(pk=OuterRef("dataset")).exclude(state=Dataset.State.READY))
+
+
 class LostOwnership(Exception):
     """Another worker owns the run by now, or it was ended from outside: write nothing more."""
-
-
-def worker_name() -> str:
-    """This process, for people to read: host and process id."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def claim(run_id: int, worker: str, now: datetime | None = None) -> Run | None:
     """Own the run for one lease, or None where it is not to be had.
 
-    To be had is a queued run, and a running one whose lease has run out. `Run.worker` becomes a token that no other
-    claim has, and with it every later write proves its ownership.
+    To be had is a queued run whose data is ready, and a running one whose lease has run out. `Run.worker` becomes a
+    token that no other claim has, and with it every later write proves its ownership.
     """
     now = now or timezone.now()
     token = f"{worker}:{uuid.uuid4().hex[:12]}"
     free = Q(state=Run.State.QUEUED) | Q(state=Run.State.RUNNING, lease_until__lt=now)
-    won = Run.objects.filter(free, pk=run_id, attempt__lt=MAX_ATTEMPTS, cancel_requested=False).update(
+    won = Run.objects.filter(free, ~_NO_DATA_YET, pk=run_id, attempt__lt=MAX_ATTEMPTS, cancel_requested=False).update(
         state=Run.State.RUNNING,
         attempt=F("attempt") + 1,
         worker=token,
@@ -109,16 +106,39 @@ def sweep(now: datetime | None = None, *, nudge: bool = True) -> list[int]:
     """
     now = now or timezone.now()
     _recover_dead(now)
+    settle_data(now)
     if not nudge:
         return []
     forgotten = Q(dispatched_at__isnull=True) | Q(dispatched_at__lt=now - NUDGE_AGAIN_AFTER)
     nudged = []
-    for run_id in Run.objects.filter(forgotten, state=Run.State.QUEUED).order_by("id").values_list("pk", flat=True):
+    queued = Run.objects.filter(forgotten, ~_NO_DATA_YET, state=Run.State.QUEUED)
+    for run_id in queued.order_by("id").values_list("pk", flat=True):
         # Of several sweeps at once one wins the row and sends; the others send nothing.
         if Run.objects.filter(forgotten, pk=run_id, state=Run.State.QUEUED).update(dispatched_at=now):
             dispatch(run_id)
             nudged.append(run_id)
     return nudged
+
+
+def settle_data(now: datetime | None = None) -> None:
+    """What a snapshot came to, for the queued runs that waited for it: the same as an earlier one, or a failure."""
+    now = now or timezone.now()
+    queued = Run.objects.filter(state=Run.State.QUEUED)
+    for run in queued.filter(dataset__same_as__isnull=False).select_related("dataset"):
+        queued.filter(pk=run.pk, dataset=run.dataset).update(dataset=run.dataset.same_as_id)
+    for run in queued.filter(dataset__state=Dataset.State.FAILED).select_related("dataset"):
+        words = f"The data of this run could not be frozen. {run.dataset.error}"
+        queued.filter(pk=run.pk, dataset=run.dataset).update(state=Run.State.FAILED, error=words, finished_at=now)
+
+
+def data_is_there(dataset_id: int) -> None:
+    """The queued runs that waited for this snapshot go on, without waiting for a sweep."""
+    waiting = Run.objects.filter(state=Run.State.QUEUED, dispatched_at__isnull=True, dataset=dataset_id)
+    runs = list(waiting.values_list("pk", flat=True))
+    settle_data()
+    for run_id in runs:
+        if Run.objects.filter(~_NO_DATA_YET, pk=run_id, state=Run.State.QUEUED, dispatched_at__isnull=True).exists():
+            dispatch(run_id)
 
 
 def _recover_dead(now: datetime) -> None:

@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from annotate.access import require
-from annotate.datasets.snapshots import create_snapshot
+from annotate.datasets.snapshots import create_snapshot, request_snapshot, try_again
 from annotate.errors import UserError
 from annotate.models import ChatEndpoint, Dataset, Membership, ModelVersion, Project, Run
 from annotate.runs.claim import dispatch
@@ -39,9 +39,10 @@ def create_run(
 ) -> Run:
     """Queue a run. `user` None is the machine's own administrator (a management command).
 
-    Without a dataset the project's data of the usual kind is frozen now; without models the promoted ones are taken,
-    except where `without_reward_model` says that the further rewards in `params` are all. An `endpoint` is asked in
-    place of a model.
+    Without a dataset the project's data of the usual kind is frozen now, and where that is much, by a worker: then the
+    run waits for it (claim.py: data_is_there). Without models the promoted ones are taken, except where
+    `without_reward_model` says that the further rewards in `params` are all. An `endpoint` is asked in place of a
+    model.
     Raises UserError with the field that is wrong, PermissionDenied for anybody but the project's admins.
     """
     if user is not None:
@@ -59,7 +60,7 @@ def create_run(
             reward_model = _checked_model(project, reward_model, ("reward",), "reward_model")
     elif reward_model is not None:
         raise UserError(_("%(offer)s takes no reward model.") % {"offer": offer.title}, field="reward_model")
-    dataset = _checked_dataset(project, offer, dataset or _snapshot(project, offer, user))
+    dataset = _checked_dataset(project, offer, dataset) if dataset else _snapshot(project, offer, user)
     check_sources(project, params, dataset)
     with transaction.atomic():
         run = Run.objects.create(
@@ -73,7 +74,8 @@ def create_run(
             endpoint=endpoint,
             created_by=user,
         )
-        dispatch(run.pk)
+        if dataset.is_ready:
+            dispatch(run.pk)
     return run
 
 
@@ -89,13 +91,17 @@ def request_cancel(run: Run, user=None) -> None:
 def resume(run: Run, user=None) -> None:
     """Queue a failed or cancelled run again, to go on from its newest checkpoint. Raises UserError for any other."""
     _require_admin(run, user)
+    if run.dataset is not None and not run.dataset.is_ready:
+        run.dataset = try_again(run.dataset)
+        run.save(update_fields=["dataset"])
     with transaction.atomic():
         stopped = Run.objects.filter(pk=run.pk, state__in=[Run.State.FAILED, Run.State.CANCELLED])
         if not stopped.update(
             state=Run.State.QUEUED, attempt=0, cancel_requested=False, error="", finished_at=None, dispatched_at=None
         ):
             raise UserError(_("Only a failed or cancelled run can be resumed."))
-        dispatch(run.pk)
+        if run.dataset is None or run.dataset.is_ready:
+            dispatch(run.pk)
     run.refresh_from_db()
 
 
@@ -105,8 +111,9 @@ def retry(run: Run, user=None) -> Run:
         raise UserError(_("This run has not finished; cancel it first."))
     if hasattr(run, "round"):
         raise UserError(_("A round is not run twice: resume this run, or start a new round."))
+    frozen = run.dataset if run.dataset is not None and run.dataset.is_ready else None
     return create_run(
-        run.project, run.recipe, user=user, params=run.params, dataset=run.dataset, base_model=run.base_model,
+        run.project, run.recipe, user=user, params=run.params, dataset=frozen, base_model=run.base_model,
         reward_model=run.reward_model, without_reward_model=run.reward_model is None, endpoint=run.endpoint,
         title=run.title,
     )
@@ -146,9 +153,11 @@ def _check_endpoint(project: Project, offer: SiteRecipe, endpoint: ChatEndpoint)
 def _snapshot(project: Project, offer: SiteRecipe, user) -> Dataset:
     """The project's data as it is now. An empty snapshot is taken back, so that a refusal leaves nothing behind."""
     began = timezone.now()
-    dataset = create_snapshot(project, offer.data[0], user=user)
-    if not dataset.rows and dataset.created_at >= began:
-        dataset.delete()
+    freeze = create_snapshot if user is None else request_snapshot
+    dataset = freeze(project, offer.data[0], user=user)
+    if dataset.is_ready and not dataset.rows:
+        if dataset.created_at >= began:
+            dataset.delete()
         raise UserError(WHAT_IS_MISSING[dataset.kind], field="dataset")
     return dataset
 
@@ -168,6 +177,9 @@ def _checked_dataset(project: Project, offer: SiteRecipe, dataset: Dataset) -> D
             },
             field="dataset",
         )
+    if not dataset.is_ready:
+        raise UserError(_("This dataset is not ready yet; start the run when it is."), field="dataset")
+    dataset = dataset.same_as or dataset
     if not dataset.rows:
         raise UserError(WHAT_IS_MISSING[dataset.kind], field="dataset")
     return dataset

@@ -73,13 +73,21 @@ def check_sources(project: Project, params: dict, dataset: Dataset) -> None:
             if "registry" in row:
                 model_named(project, REGISTRY[row["source"]][0], row["registry"])
             needed = _CHECKED_BY.get(row["source"])
-            # All lines of a snapshot have the same fields.
-            if needed and (dataset.kind != Dataset.Kind.PROMPTS or needed not in next(rows(dataset), {})):
+            if needed and not _has_reference(dataset, needed):
                 raise UserError(
                     _("The source %(source)s checks answers by the prompts’ “%(field)s”, and these rows have none.")
                     % {"source": row["source"], "field": needed},
                     field="dataset",
                 )
+
+
+def _has_reference(dataset: Dataset, field: str) -> bool:
+    """Whether its prompts have this field; of a snapshot that is still being made, whether the pool's have."""
+    if dataset.kind != Dataset.Kind.PROMPTS:
+        return False
+    if dataset.is_ready:
+        return field in next(rows(dataset), {})  # all lines of a snapshot have the same fields
+    return dataset.project.prompts.filter(in_pool=True, reference__has_key=field).exists()
 
 
 def reward_names(run: Run) -> tuple[list[str], list[str]]:

@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop
 from django.utils.translation import gettext as _
 
+from annotate.background import presence
 from annotate.models import ModelVersion, Project, Round, Run, RunEvent
 
 MAX_POINTS = 400  # a curve: more than a chart has pixels to tell apart
@@ -113,6 +114,8 @@ def name_in_words(run: Run) -> str:
 def state_in_words(run: Run) -> str:
     """The state as a short phrase for people."""
     if run.state == State.QUEUED:
+        if run.dataset is not None and not run.dataset.is_ready:
+            return _("Waiting for its data")
         return _("Waiting to go on") if run.attempt or run.step else _("Waiting for a worker")
     if run.state == State.RUNNING:
         if run.cancel_requested:
@@ -120,6 +123,19 @@ def state_in_words(run: Run) -> str:
         phase = run.phase.capitalize()
         return gettext(phase) if phase else _("Training") if run.step else _("Starting")
     return {State.SUCCEEDED: _("Done"), State.FAILED: _("Failed"), State.CANCELLED: _("Cancelled")}[State(run.state)]
+
+
+def waits_for(run: Run) -> str:
+    """What a queued run waits for, in a sentence; nothing of any other."""
+    if run.state != State.QUEUED:
+        return ""
+    if run.dataset is not None and not run.dataset.is_ready:
+        if run.dataset.is_waiting and not presence.is_there():
+            return _("Its data is to be frozen, but no worker is running. It waits until one is started.")
+        return _("A worker freezes its data; then it starts by itself.")
+    if not presence.is_there(presence.GPU_QUEUE):
+        return _("No worker is running that trains. It waits until whoever runs this server starts one.")
+    return _("It starts as soon as a worker is free.")
 
 
 def _percent(run: Run) -> float:

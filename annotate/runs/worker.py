@@ -11,12 +11,12 @@ import threading
 from celery.signals import worker_ready, worker_shutting_down
 from django.db import close_old_connections
 
+from annotate.background.presence import GPU_QUEUE
 from annotate.runs import claim
 
 log = logging.getLogger(__name__)
 
 SWEEP_EVERY = 15.0
-GPU_QUEUE = "gpu"
 
 # Set once, when this process has been told to stop.
 stopping = threading.Event()

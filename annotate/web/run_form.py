@@ -5,6 +5,7 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext as _
 
+from annotate.datasets.snapshots import ready_snapshots_of
 from annotate.models import Dataset, ModelVersion, Project
 from annotate.runs.recipes import FormField, SiteRecipe, form_fields
 from annotate.web.numbers import figure
@@ -44,7 +45,7 @@ class RunForm(forms.Form):
         self.settings = {setting.name: setting for setting in form_fields(name)}
         if recipe.data:
             self.fields["dataset"] = DatasetChoice(
-                project.datasets.filter(kind__in=recipe.data).order_by("-id"),
+                ready_snapshots_of(project).filter(kind__in=recipe.data),
                 required=False,
                 label=_("Data"),
                 empty_label=_("%(data)s of the project, as of now") % {"data": Dataset.Kind(recipe.data[0]).label},

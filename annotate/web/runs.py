@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
+from annotate.datasets.snapshots import ready_snapshots_of
 from annotate.errors import UserError
 from annotate.models import Dataset, Judgment, Project, Run
 from annotate.models.judgment import DECIDED, by_people
@@ -101,7 +102,7 @@ def _missing(project: Project, offer: SiteRecipe) -> list[dict]:
             DECIDED, by_people(), comparison__project=project, comparison__gold__isnull=True
         ),
     }[usual].exists()
-    if not has_rows and not project.datasets.filter(kind__in=offer.data, rows__gt=0).exists():
+    if not has_rows and not ready_snapshots_of(project).filter(kind__in=offer.data, rows__gt=0).exists():
         needs.append(need(launch.WHAT_IS_MISSING[usual], _("Upload data"), "data"))
     return needs
 
@@ -183,6 +184,7 @@ def _run_context(request: HttpRequest, project: Project, run: Run) -> dict:
         "run": run,
         "view": view,
         "active": not view.finished,
+        "waits_for": selectors.waits_for(run),
         "samples": [{**row, "conversation": conversation(row["prompt"])} for row in view.samples],
         "samples_step": landmarks["samples"][1],
         "checkpoint_step": landmarks["checkpoint"][1],

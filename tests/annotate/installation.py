@@ -61,7 +61,7 @@ class Installation:
         return process
 
     def start_worker(self, **plan) -> subprocess.Popen:
-        return self.start(worker_command(), FAKE_TRAINER=json.dumps(plan))
+        return self.start(worker_command("default", "gpu"), FAKE_TRAINER=json.dumps(plan))
 
     def sql(self, statement: str, *values) -> list:
         with contextlib.closing(sqlite3.connect(self.var / DATABASE, timeout=30)) as database, database:

@@ -63,7 +63,7 @@ def test_when_one_dies_the_other_is_stopped_and_the_reason_told(installation, na
     os.kill(child(started, name).pid, signal.SIGKILL)
     assert process.wait(SECONDS) == 1
     installation.wait_for("end of all", lambda: not alive(started))
-    assert f"The {'site' if name == 'gunicorn' else 'worker'} ended by itself" in installation.log.read_text()
+    assert f"{'site' if name == 'gunicorn' else 'worker'} ended by itself" in installation.log.read_text()
     assert "Traceback" not in installation.log.read_text()
 
 

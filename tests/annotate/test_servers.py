@@ -39,7 +39,7 @@ def test_a_run_is_made_with_postgresql_and_redis(tmp_path):
         }
         for command in (["manage.py", "migrate", "-v0"], ["-c", QUEUE_A_RUN]):
             subprocess.run([sys.executable, *command], cwd=ROOT, env=environment, check=True)
-        worker = subprocess.Popen(worker_command(), cwd=ROOT, env=environment, start_new_session=True)
+        worker = subprocess.Popen(worker_command("default", "gpu"), cwd=ROOT, env=environment, start_new_session=True)
 
         def finished():
             with psycopg.connect(database) as connection:

@@ -1,12 +1,12 @@
-"""The kept figures of the quality page: on the spot for few judgments, by a task for many, and never left waiting."""
+"""The kept figures of the quality page: on the spot for few judgments, by a worker for many, and never in a request."""
 
 import json
-from datetime import timedelta
+import re
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
+from annotate.background import claims, presence
 from annotate.models import Judgment, QualityReport, Slot, User
 from annotate.quality import report, selectors
 from annotate.quality.adjudication import begin, decide
@@ -30,9 +30,14 @@ def sent(monkeypatch):
 
 
 @pytest.fixture
-def many(monkeypatch):
-    """Every number of judgments is many."""
+def many(db, monkeypatch):
+    """Every number of judgments is many, and there is a worker for them."""
     monkeypatch.setattr(report, "AT_ONCE", 0)
+    presence.say(["default"])
+
+
+def words(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", html))
 
 
 def page(htmx=False) -> str:
@@ -94,12 +99,54 @@ def test_old_figures_stand_until_new_ones_are_there(project, simulate, compariso
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_a_worker_the_page_computes_itself(project, simulate, sent, many):
+def test_without_a_worker_the_page_says_so_and_computes_nothing(project, simulate, sent, many):
     simulate({"maria": Habit(), "lee": Habit()}, 20)
-    assert report.figures_for(project).content is None
-    soon = timezone.now() + report.PATIENCE + timedelta(seconds=1)
-    figures = report.figures_for(project, now=soon)
-    assert figures.fresh and figures.content["judgments"] == 40
+    presence.leave()
+    html = page()
+    assert "none is running" in words(html) and "Computing" not in html
+    assert 'hx-trigger="every 3s"' in html, "one that is started makes them, and then they appear"
+    assert QualityReport.objects.get().figures is None
+    presence.say(["gpu"])
+    assert "none is running" in words(page()), "one that only trains does not make them"
+    presence.say(["default"])
+    assert "Computing" in page()
+    assert sent == [[project.pk]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_fails_is_told_and_tried_again_by_a_click(project, simulate, sent, many, monkeypatch):
+    simulate({"maria": Habit(), "lee": Habit()}, 20)
+    page()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "_content", full)
+        compute_report(*sent[0])
+    html = page()
+    assert "could not be computed. The disk is full" in words(html) and "every 3s" not in html
+    page()
+    assert len(sent) == 1, "a look does not ask again for what failed"
+    client = Client()
+    client.force_login(User.objects.get(username="researcher"))
+    client.post(ADDRESS)
+    assert len(sent) == 2 and "Computing" in page()
+    compute_report(*sent[1])
+    assert "40 judgments" in page()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_compute_once(project, simulate, sent, many):
+    simulate({"maria": Habit(), "lee": Habit()}, 20)
+    page()
+    mine = claims.claim(QualityReport, project.pk)
+    compute_report(project.pk)
+    assert QualityReport.objects.get().figures is None, "it is in other hands"
+    report.make(mine)
+    assert QualityReport.objects.get().is_ready
+    with pytest.raises(claims.LostOwnership):
+        claims.finish(mine)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -159,6 +206,7 @@ def test_a_report_without_the_lists_is_none_of_many_votes(project, simulate, sen
     monkeypatch.setattr(report, "AT_ONCE", 0)
     assert waiting_splits(project).is_coming
     monkeypatch.setattr(report, "EDITION", 3)
+    assert waiting_splits(project).is_coming
     compute_report(project.pk)
     assert not waiting_splits(project).is_coming
 

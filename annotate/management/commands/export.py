@@ -6,7 +6,8 @@ from pathlib import Path
 from django.core.management.base import BaseCommand, CommandError
 
 from annotate.datasets.exporting import FORMATS, export
-from annotate.datasets.snapshots import VOTES, create_snapshot
+from annotate.datasets.lines import VOTES
+from annotate.datasets.snapshots import create_snapshot
 from annotate.errors import UserError
 from annotate.models import Dataset, Project
 

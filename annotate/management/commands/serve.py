@@ -1,4 +1,7 @@
-"""`manage.py serve`: the site and one worker together, on this machine only, until Ctrl-C."""
+"""`manage.py serve`: the site and its workers together, on this machine only, until Ctrl-C.
+
+One worker makes runs, one at a time and each for hours; another makes what people wait for (annotate/background/).
+"""
 
 import contextlib
 import json
@@ -14,6 +17,7 @@ import urllib.request
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from annotate.background.presence import GPU_QUEUE, LIGHT_QUEUE
 from annotate.demo.accounts import ACCOUNTS_FILE
 from annotate.runs.child import LEASH
 
@@ -25,7 +29,7 @@ LOOK_EVERY = 0.3
 
 
 class Command(BaseCommand):
-    help = "Run the site and one worker on this machine until Ctrl-C."
+    help = "Run the site and its workers on this machine until Ctrl-C."
 
     def add_arguments(self, parser):
         parser.add_argument("--port", type=int, default=8000, help="port on 127.0.0.1 (default 8000)")
@@ -40,7 +44,8 @@ class Command(BaseCommand):
         children: dict[str, subprocess.Popen] = {}
         try:
             children["site"] = _start(_site_command(listener), pass_fds=(listener.fileno(),))
-            children["worker"] = _start(worker_command())
+            children["worker"] = _start(worker_command(GPU_QUEUE))
+            children["background worker"] = _start(worker_command(LIGHT_QUEUE, threads=2))
             self._announce(address, children, stop)
             dead = self._watch(children, stop)
         finally:
@@ -66,7 +71,7 @@ class Command(BaseCommand):
         if accounts.exists():
             names = ", ".join(json.loads(accounts.read_text()))
             self.stdout.write(f"  Demo accounts ({names}) and their passwords: {accounts}")
-        self.stdout.write("  Ctrl-C stops the site and the worker.\n")
+        self.stdout.write("  Ctrl-C stops the site and its workers.\n")
         self.stdout.flush()
 
     def _watch(self, children: dict, stop: threading.Event) -> str | None:
@@ -77,7 +82,7 @@ class Command(BaseCommand):
         return None
 
     def _stop(self, children: dict) -> None:
-        """SIGTERM to both; the worker's run writes a checkpoint. What does not end in time is killed."""
+        """SIGTERM to all; the worker's run writes a checkpoint. What does not end in time is killed."""
         if any(child.poll() is None for child in children.values()):
             self.stdout.write("\nStopping; a run in progress writes a checkpoint and goes on at the next start …")
             self.stdout.flush()
@@ -112,11 +117,11 @@ def _site_command(listener: socket.socket) -> list[str]:
     ]  # fmt: skip
 
 
-def worker_command() -> list[str]:
-    """One thread that makes one run at a time; gossip and mingle are for fleets and would leave files behind."""
+def worker_command(*queues: str, threads: int = 1) -> list[str]:
+    """So many tasks at a time; gossip and mingle are for fleets and would leave files behind."""
     return [
         sys.executable, "-m", "celery", "--quiet", "--app", "annotate.celery", "worker", "--pool", "threads",
-        "--concurrency", "1", "--queues", "default,gpu", "--without-gossip", "--without-mingle",
+        "--concurrency", str(threads), "--queues", ",".join(queues), "--without-gossip", "--without-mingle",
         "--without-heartbeat", "--loglevel", "WARNING",
     ]  # fmt: skip
 

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
 
+from annotate.background.presence import worker_name
 from annotate.errors import UserError
 from annotate.models import ChatEndpoint, Dataset, ModelVersion, Project, Run
 from annotate.runs import claim
@@ -91,7 +92,7 @@ class Command(BaseCommand):
         return words
 
     def _make_here(self, run: Run, stopping: threading.Event) -> None:
-        if (mine := claim.claim(run.pk, claim.worker_name())) is not None:
+        if (mine := claim.claim(run.pk, worker_name())) is not None:
             self.stdout.write("No worker takes it, so it is made here.")
             supervise(mine, stopping)
 
