@@ -43,6 +43,9 @@ _NOT_MET = """NOT EXISTS (SELECT 1 FROM annotate_judgment j
 _FOR_ME = f"{_IN_QUEUE} AND {_NOT_MET.format('s')}"
 _ORDER = "s.rank, s.free_from, s.id"
 
+# By statistics who used up many slots seems to hold many too, more than are free at all. In the order of the index
+# `slot_held`, and with a limit, no planner takes another one.
+_HELD_LIMIT = 8
 _HELD = """held AS MATERIALIZED (
     SELECT s.id, s.comparison_id, EXISTS (
         SELECT 1 FROM annotate_reservation r
@@ -50,6 +53,7 @@ _HELD = """held AS MATERIALIZED (
     ) AS on_screen
     FROM annotate_slot s
     WHERE s.holder_id = %(user)s AND +s.project_id = %(project)s AND s.free_from IS NOT NULL
+    ORDER BY s.holder_id, s.project_id LIMIT {limit}
 )"""
 # Where something is held that is not on the screen, it comes first, and nothing is looked for.
 _LOOKING = "NOT EXISTS (SELECT 1 FROM held WHERE NOT on_screen)"
@@ -63,7 +67,6 @@ def _limit(rows: int, only_if: str) -> str:
 # Who was never served by policy begins at the beginning.
 _BEFORE_ALL = "-1e300"
 _NO_TOP = f"{_LOOKING} AND NOT EXISTS (SELECT 1 FROM top)"
-_NOT_IN_RANK = f"{_NO_TOP} AND NOT EXISTS (SELECT 1 FROM same_rank)"
 
 _PICK_FROM_QUEUE = f"""here AS MATERIALIZED (
     SELECT queued_rank, queued_at FROM annotate_reservation
@@ -76,20 +79,13 @@ top AS MATERIALIZED (
         WHERE {_IN_QUEUE} ORDER BY {_ORDER} {_limit(TOP, _LOOKING)}
     ) s WHERE {_NOT_MET.format("s")} ORDER BY {_ORDER} LIMIT {CANDIDATES}
 ),
-same_rank AS MATERIALIZED (
+further AS MATERIALIZED (
     SELECT s.id, s.spread FROM annotate_slot s
-    WHERE {_FOR_ME}
-        AND s.rank = (SELECT queued_rank FROM here) AND s.free_from >= (SELECT queued_at FROM here)
-    ORDER BY s.free_from, s.id {_limit(CANDIDATES, _NO_TOP)}
+    WHERE {_FOR_ME} AND (s.rank, s.free_from) >= (
+        COALESCE((SELECT queued_rank FROM here), {_BEFORE_ALL}), (SELECT queued_at FROM here))
+    ORDER BY {_ORDER} {_limit(CANDIDATES, _NO_TOP)}
 ),
-later_rank AS MATERIALIZED (
-    SELECT s.id, s.spread FROM annotate_slot s
-    WHERE {_FOR_ME} AND s.rank > COALESCE((SELECT queued_rank FROM here), {_BEFORE_ALL})
-    ORDER BY {_ORDER} {_limit(CANDIDATES, _NOT_IN_RANK)}
-),
-pick AS MATERIALIZED (
-    SELECT id, spread FROM top UNION ALL SELECT id, spread FROM same_rank UNION ALL SELECT id, spread FROM later_rank
-)"""
+pick AS MATERIALIZED (SELECT id, spread FROM top UNION ALL SELECT id, spread FROM further)"""
 _PICK_FROM_ALL = f"""pick AS MATERIALIZED (
     SELECT s.id, s.spread FROM annotate_slot s WHERE {_FOR_ME} ORDER BY {_ORDER} {_limit(CANDIDATES, _LOOKING)}
 )"""
@@ -257,7 +253,7 @@ class Search:
         """What the parts of the query found, by their names; of a gold question its comparison as `slot`."""
         key = Reservation._meta.pk
         keys = {f"key{n}": key.get_db_prep_value(value, connection) for n, value in enumerate(self.on_screen)}
-        held = _HELD.format(keys=", ".join(f"%({name})s" for name in keys) or "NULL")
+        held = _HELD.format(keys=", ".join(f"%({name})s" for name in keys) or "NULL", limit=_HELD_LIMIT)
         parts = [_HELD_ROWS, *rows, *([_GOLD_ROWS] if self.purpose else [])]
         values = {
             "project": self.project, "user": self.user, "now": _adapted(self.now), "place": self.lot.place,

@@ -1,5 +1,6 @@
 """The ranks of slots: made anew when a comparison is judged and when the project's policy changes."""
 
+import itertools
 from collections.abc import Sequence
 
 from django.db import connection, transaction
@@ -12,6 +13,8 @@ from annotate.models import Comparison, Project, Slot
 from annotate.models.judgment import by_people
 from annotate.models.project import QueuePolicy
 
+# New ranks in one statement.
+TOGETHER = 500
 # Under these a judgment changes the order.
 _MOVED_BY_JUDGMENTS = {QueuePolicy.BREADTH, QueuePolicy.UNCERTAINTY}
 
@@ -55,12 +58,18 @@ def known_of(comparisons: Sequence[int]) -> dict[int, Known]:
 
 def _rank(project: Project, comparisons: Sequence[int]) -> None:
     rank = RANKS[project.queue_policy]
-    of_rank: dict[float, list[int]] = {}
-    for pk, known in known_of(comparisons).items():
-        of_rank.setdefault(rank(known), []).append(pk)
-    for value, found in of_rank.items():
-        slots = Slot.objects.filter(comparison__in=found, free_from__isnull=False)
-        if connection.features.has_select_for_update_skip_locked:
-            # A slot that somebody is just taking or using up is left alone, so that no two wait for each other.
-            slots = Slot.objects.filter(pk__in=slots.select_for_update(skip_locked=True, no_key=True).values("pk"))
-        slots.update(rank=value)
+    ranks = [(pk, rank(known)) for pk, known in known_of(comparisons).items()]
+    for start in range(0, len(ranks), TOGETHER):
+        _store(ranks[start : start + TOGETHER])
+
+
+def _store(ranks: list[tuple[int, float]]) -> None:
+    """One statement for all of them, for they may be as many different ranks as comparisons."""
+    cases, places = " ".join(["WHEN %s THEN %s"] * len(ranks)), ", ".join(["%s"] * len(ranks))
+    unused = f"comparison_id IN ({places}) AND free_from IS NOT NULL"
+    if connection.features.has_select_for_update_skip_locked:
+        # A slot that somebody is just taking or using up is left alone, so that no two wait for each other.
+        unused = f"id IN (SELECT id FROM annotate_slot WHERE {unused} FOR NO KEY UPDATE SKIP LOCKED)"
+    values = [*itertools.chain.from_iterable(ranks), *(comparison for comparison, _rank in ranks)]
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE annotate_slot SET rank = CASE comparison_id {cases} END WHERE {unused}", values)
