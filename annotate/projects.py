@@ -5,7 +5,7 @@ from pathlib import Path
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
@@ -68,12 +68,11 @@ def start_project(
         lease_seconds=lease_seconds,
     )
     _check(project)
-    project.save()
+    _save_unique(project, "slug")
     _new_version(project, created_by, default_guidelines() if guidelines is None else guidelines)
     return project
 
 
-@transaction.atomic
 def update_project(project: Project, user, **settings) -> Project:
     """Changes some of SETTINGS (judgments_wanted of comparisons to come). Raises UserError that names the wrong one."""
     access.require(user, project, access.Role.ADMIN)
@@ -88,7 +87,6 @@ def update_project(project: Project, user, **settings) -> Project:
     _check(changed)
     changed.save(update_fields=list(settings))
     if changed.queue_policy != project.queue_policy:
-        lock_project(project)
         order.reorder(changed)
     project.refresh_from_db()
     return project
@@ -170,7 +168,7 @@ def create_account(project: Project, username: str, password: str, role: str, *,
         field, messages = next(iter(fields.items()))
         raise UserError(messages[0], field=field) from None
     person.set_password(password)
-    person.save()
+    _save_unique(person, "username")
     return Membership.objects.create(project=project, user=person, role=role)
 
 
@@ -206,6 +204,15 @@ def _check(project: Project) -> None:
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
         raise UserError(messages[0], field=field) from None
+
+
+def _save_unique(row: User | Project, field: str) -> None:
+    """Stores a new row that was checked; somebody else may have stored one of the same `field` since."""
+    try:
+        with transaction.atomic():
+            row.save()
+    except IntegrityError:
+        raise UserError(row.unique_error_message(type(row), [field]).messages[0], field=field) from None
 
 
 def _role(role: str) -> str:

@@ -3,14 +3,15 @@
 import contextlib
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.servers import NEVER
 
 
 class FakeEndpoint(ThreadingHTTPServer):
     """`answers(messages, number)` gives the pieces of a reply; `number` counts the requests from 0.
 
-    `pause` seconds before each piece, which with `permits` also waits for one of them; `plan` holds what goes wrong, a
+    With `permits` each piece waits for one of them; `plan` holds what goes wrong, a
     word a request: "503", "302", "break" (in the middle), "garbage", "ok".
     """
 
@@ -20,7 +21,6 @@ class FakeEndpoint(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers = lambda messages, number: [f"Reply {number} ", "to ", messages[-1]["content"]]
-        self.pause = 0.0
         self.permits: threading.Semaphore | None = None
         self.plan: list[str] = []
         self.requests: list[dict] = []
@@ -65,9 +65,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"data: <html>\n\n")
             return
         for piece in pieces:
-            time.sleep(self.server.pause)
             if self.server.permits:
-                self.server.permits.acquire(timeout=60)
+                self.server.permits.acquire(timeout=NEVER)
             self._event({"choices": [{"index": 0, "delta": {"content": piece}, "finish_reason": None}]})
             if wrong == "break":
                 return
@@ -91,5 +90,7 @@ def fake_endpoint():
     try:
         yield endpoint
     finally:
+        if endpoint.permits:
+            endpoint.permits.release(10_000)
         endpoint.shutdown()
         endpoint.server_close()

@@ -36,15 +36,18 @@ class ModelServers:
         self.processes: dict[int, subprocess.Popen] = {}
 
     def beat(self, now: datetime | None = None) -> None:
-        """Starts what is wanted and nobody serves, renews what is served here, ends what is wanted no more."""
+        """Renews what is served here, ends what is wanted no more, starts what is wanted and nobody serves.
+
+        In this order: a lease that ran out while this machine was busy is renewed, where nobody else has taken it.
+        """
         now = now or timezone.now()
+        for pk in list(self.processes):
+            self._look_after(pk, now)
         free = Q(lease_until=None) | Q(lease_until__lt=now)
         for endpoint in ChatEndpoint.objects.filter(free, served=True).select_related("model"):
             lease = {"server": self.worker, "lease_until": now + LEASE, "base_url": ""}
             if ChatEndpoint.objects.filter(free, pk=endpoint.pk, served=True).update(**lease):
                 self._start(endpoint)
-        for pk in list(self.processes):
-            self._look_after(pk, now)
 
     def stop(self) -> None:
         for pk in list(self.processes):

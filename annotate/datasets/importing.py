@@ -32,7 +32,7 @@ from annotate.labeling.comparisons import (
     pairs_of,
     ranking_of,
 )
-from annotate.labeling.locks import lock_project
+from annotate.labeling.locks import lock_accounts, lock_project
 from annotate.models import Comparison, Demonstration, Judgment, Project, Prompt, Response, User
 from annotate.models.comparison import text_digest
 from annotate.models.judgment import JUDGE_PREFIX, Rating
@@ -257,6 +257,9 @@ def _compared(prompts: Iterable[Prompt]) -> dict[tuple[int, str, str], tuple[str
 def _annotators(usernames: set[str]) -> tuple[dict[str, User], int]:
     """The annotators of imported votes by name, and how many are new. Nobody can log in as one of them."""
     present = User.objects.in_bulk(usernames, field_name="username")
+    if usernames - present.keys():
+        lock_accounts()
+        present = User.objects.in_bulk(usernames, field_name="username")
     new = [
         User(username=username, is_active=False, password=make_password(None))
         for username in sorted(usernames - present.keys())

@@ -281,10 +281,10 @@ def withdraw(comparisons: Sequence[Comparison]) -> None:
     Slot.objects.filter(comparison__in=ids, free_from__isnull=False).update(apart=True)
 
 
-def batches(values: Iterable) -> Iterator[list]:
-    """`values` in lists of at most BATCH."""
+def batches(values: Iterable, size: int = BATCH) -> Iterator[list]:
+    """`values` in lists of at most `size`."""
     values = iter(values)
-    while batch := list(itertools.islice(values, BATCH)):
+    while batch := list(itertools.islice(values, size)):
         yield batch
 
 

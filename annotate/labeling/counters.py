@@ -10,8 +10,8 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, date
 
-from django.db import connections, transaction
-from django.db.models import Case, Count, F, FloatField, QuerySet, Sum, Value, When
+from django.db import connection, connections, transaction
+from django.db.models import Case, Count, F, FloatField, Model, QuerySet, Sum, Value, When
 from django.db.models.functions import Coalesce, TruncDate
 
 from annotate.models import (
@@ -241,15 +241,43 @@ def _on_postgresql(trigger: _Trigger) -> list[str]:
     ]
 
 
-@transaction.atomic
 def recount(project: Project) -> list[str]:
-    """Counts the rows of `project` and puts its totals right; says what was wrong, one sentence each."""
+    """Counts the rows of `project` and puts its totals right; says what was wrong, one sentence each.
+
+    Others may go on working: counted and kept are read as of one moment, and by what they differ the totals are moved.
+    """
+    nested = connection.in_atomic_block
+    with transaction.atomic():
+        if connection.vendor == "postgresql" and not nested:
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        wrong, moves = [], []
+        for part in (_wanted_differs, _people_differ, _days_differ, _places_differ):
+            found = part(project)
+            wrong += found[0]
+            moves += found[1]
+    for model, key, by in moves:
+        model.objects.get_or_create(**key)
+        model.objects.filter(**key).update(**{name: F(name) + amount for name, amount in by.items()})
+    return wrong
+
+
+# What is wrong, and the moves that put it right: (model, what finds the row, by how much each total is moved).
+_Found = tuple[list[str], list[tuple[type[Model], dict, dict]]]
+
+
+def _wanted_differs(project: Project) -> _Found:
+    wanted = Slot.objects.filter(project=project, apart=False).count()
+    kept = ProjectTally.objects.filter(project=project).values_list("wanted", flat=True).first() or 0
+    if kept == wanted:
+        return [], []
+    told = f"{project.slug}: {kept} judgments wanted were counted, there are {wanted}."
+    return [told], [(ProjectTally, {"project": project}, {"wanted": wanted - kept})]
+
+
+def _people_differ(project: Project) -> _Found:
     slots = Slot.objects.filter(project=project, apart=False)
-    wrong = []
-    tally, _ = ProjectTally.objects.get_or_create(project=project)
-    if tally.wanted != (wanted := slots.count()):
-        wrong.append(f"{project.slug}: {tally.wanted} judgments wanted were counted, there are {wanted}.")
-        ProjectTally.objects.filter(pk=tally.pk).update(wanted=wanted)
+    wrong, moves = [], []
     counted = {
         "judged": _by_person(Judgment.objects.filter(comparison__project=project), "annotator"),
         "skipped": _by_person(Skip.objects.filter(comparison__project=project), "annotator"),
@@ -261,8 +289,9 @@ def recount(project: Project) -> list[str]:
         tally = tallies.get(user)
         if any(right[name] != (getattr(tally, name) if tally else 0) for name in COUNTS):
             wrong.append(f"{project.slug}: the totals of {tally.user if tally else f'person {user}'} were wrong.")
-            PersonTally.objects.update_or_create(project=project, user_id=user, defaults=right)
-    return wrong + _recount_days(project) + _recount_places(project)
+            by = {name: right[name] - (getattr(tally, name) if tally else 0) for name in COUNTS}
+            moves.append((PersonTally, {"project": project, "user_id": user}, by))
+    return wrong, moves
 
 
 # What a judgment took, as DayTally counts it.
@@ -286,31 +315,34 @@ def per_day(judgments: QuerySet) -> dict[tuple[int, date], tuple[int, float]]:
     return {(user, day): (n, spent) for user, day, n, spent in rows}
 
 
-def _recount_days(project: Project) -> list[str]:
+def _days_differ(project: Project) -> _Found:
     right = per_day(Judgment.objects.filter(comparison__project=project))
     kept = {(tally.user_id, tally.day): tally for tally in DayTally.objects.filter(project=project)}
-    wrong = set()
+    wrong, moves = set(), []
     for user, day in set(kept).union(right):
         judgments, seconds = right.get((user, day), (0, 0.0))
         tally = kept.get((user, day))
         # Sums in another order differ in their last digits.
         if tally is None or tally.judgments != judgments or abs(tally.seconds - seconds) > 0.01 * max(1, judgments):
             wrong.add(day)
-            totals = {"judgments": judgments, "seconds": seconds}
-            DayTally.objects.update_or_create(project=project, user_id=user, day=day, defaults=totals)
-    return [f"{project.slug}: the totals of {day} were wrong." for day in sorted(wrong)]
+            before = (tally.judgments, tally.seconds) if tally else (0, 0.0)
+            by = {"judgments": judgments - before[0], "seconds": seconds - before[1]}
+            moves.append((DayTally, {"project": project, "user_id": user, "day": day}, by))
+    return [f"{project.slug}: the totals of {day} were wrong." for day in sorted(wrong)], moves
 
 
-def _recount_places(project: Project) -> list[str]:
-    """Puts Prompt.places_taken right."""
+def _places_differ(project: Project) -> _Found:
+    """Prompt.places_taken."""
     places = Counter(Writing.objects.filter(project=project, place__isnull=False).values_list("prompt", flat=True))
     imported = Demonstration.objects.filter(prompt__project=project, writing=None)
     places.update(imported.values_list("prompt", flat=True))
     taken = Prompt.objects.filter(project=project).values_list("pk", "places_taken")
-    wrong = [pk for pk, known in taken.iterator() if known != places[pk]]
-    for pk in wrong:
-        Prompt.objects.filter(pk=pk).update(places_taken=places[pk])
-    return [f"{project.slug}: of {len(wrong)} prompts the demonstrations were counted wrong."] if wrong else []
+    moves = [
+        (Prompt, {"pk": pk}, {"places_taken": places[pk] - known})
+        for pk, known in taken.iterator() if known != places[pk]
+    ]  # fmt: skip
+    told = f"{project.slug}: of {len(moves)} prompts the demonstrations were counted wrong."
+    return ([told] if moves else []), moves
 
 
 def _by_person(rows, field: str) -> dict[int, int]:
@@ -318,5 +350,10 @@ def _by_person(rows, field: str) -> dict[int, int]:
 
 
 def forget_looked_through(project: Project) -> None:
-    """Something old became open, or may have: everybody looks through everything once more before "nothing"."""
-    PersonTally.objects.filter(project=project, looked_through_at__isnull=False).update(looked_through_at=None)
+    """Something old became open, or may have: everybody looks through everything once more before "nothing".
+
+    Row by row, outside of transactions: who holds one of these rows and waits for another is waited for in turn.
+    """
+    believing = PersonTally.objects.filter(project=project, looked_through_at__isnull=False)
+    for pk in list(believing.values_list("pk", flat=True)):
+        PersonTally.objects.filter(pk=pk).update(looked_through_at=None)

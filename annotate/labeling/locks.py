@@ -11,6 +11,9 @@ from annotate import access
 from annotate.models import Membership, PersonTally, Project, User
 from annotate.prepared import Prepared, given_id
 
+# Settings of a project by which slots are made.
+_DECIDING = ("judgments_wanted", "queue_policy", "hold_leaks")
+
 
 def lock_annotator(user, project: Project) -> Membership | None:
     """Until the transaction ends, nobody else reserves, submits or skips as `user`.
@@ -26,9 +29,24 @@ def lock_annotator(user, project: Project) -> Membership | None:
 
 
 def lock_project(project: Project) -> None:
-    """Until the transaction ends, nobody else adds prompts, responses, comparisons or versions to `project`."""
-    if connection.features.has_select_for_update:
-        Project.objects.select_for_update(no_key=True).filter(pk=project.pk).values_list("pk").first()
+    """Until the transaction ends, nobody else adds prompts, responses, comparisons or versions to `project`.
+
+    What decides about their slots is read anew: an admin may have changed it since `project` was loaded.
+    """
+    project.refresh_from_db(fields=_DECIDING, from_queryset=Project.objects.select_for_update(no_key=True))
+
+
+def lock_idle_project(project: Project) -> bool:
+    """As `lock_project` where nobody has it. False where somebody has, and nothing is waited for."""
+    idle = Project.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=project.pk)
+    return idle.values_list("pk").first() is not None
+
+
+def lock_accounts() -> None:
+    """Until the transaction ends, nobody else makes the accounts of imported data, whose names all projects share."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtext('prefloop accounts'))")
 
 
 def _member() -> QuerySet[Membership]:

@@ -2,18 +2,20 @@
 
 import itertools
 from collections.abc import Sequence
+from functools import partial
 
 from django.db import connection, transaction
 from django.db.models import Count, F, Q
 
 from annotate.labeling.comparisons import batches
 from annotate.labeling.counters import forget_looked_through
+from annotate.labeling.locks import lock_project
 from annotate.labeling.policies import RANKS, Known
 from annotate.models import Comparison, Project, Slot
 from annotate.models.judgment import by_people
 from annotate.models.project import QueuePolicy
 
-# New ranks in one statement.
+# New ranks in one statement; and, when the policy changes, comparisons in one transaction: a moment's work.
 TOGETHER = 500
 # Under these a judgment changes the order.
 _MOVED_BY_JUDGMENTS = {QueuePolicy.BREADTH, QueuePolicy.UNCERTAINTY}
@@ -25,16 +27,20 @@ def judged(project: Project, comparison: Comparison) -> None:
         _rank(project, [comparison.pk])
 
 
-@transaction.atomic
 def reorder(project: Project) -> None:
-    """After a change of policy: every slot that is not used up takes its new place."""
+    """After a change of policy: every slot that is not used up takes its new place.
+
+    A part after the other, each by the policy of that moment: nobody who wants a pair waits for all of them.
+    """
+    waiting = Slot.objects.filter(project=project, free_from__isnull=False)
     if project.queue_policy == QueuePolicy.OLDEST:
-        Slot.objects.filter(project=project, free_from__isnull=False).exclude(rank=0).update(rank=0)
-    else:
-        waiting = Comparison.objects.filter(project=project, slots__free_from__isnull=False, slots__apart=False)
-        for batch in batches(waiting.distinct().order_by("pk").values_list("pk", flat=True)):
-            _rank(project, batch)
-    forget_looked_through(project)
+        waiting = waiting.exclude(rank=0)
+    comparisons = waiting.order_by("comparison_id").values_list("comparison_id", flat=True).distinct()
+    for batch in batches(comparisons, TOGETHER):
+        with transaction.atomic():
+            lock_project(project)
+            _rank(project, batch, wait=True)
+    transaction.on_commit(partial(forget_looked_through, project))
 
 
 def known_of(comparisons: Sequence[int]) -> dict[int, Known]:
@@ -56,19 +62,21 @@ def known_of(comparisons: Sequence[int]) -> dict[int, Known]:
     }
 
 
-def _rank(project: Project, comparisons: Sequence[int]) -> None:
+def _rank(project: Project, comparisons: Sequence[int], *, wait: bool = False) -> None:
+    """A slot that somebody is just taking or using up is waited for, or left alone: a person who holds one slot waits
+    for no other.
+    """
     rank = RANKS[project.queue_policy]
     ranks = [(pk, rank(known)) for pk, known in known_of(comparisons).items()]
-    for start in range(0, len(ranks), TOGETHER):
-        _store(ranks[start : start + TOGETHER])
+    for part in batches(ranks, TOGETHER):
+        _store(part, wait)
 
 
-def _store(ranks: list[tuple[int, float]]) -> None:
+def _store(ranks: list[tuple[int, float]], wait: bool) -> None:
     """One statement for all of them, for they may be as many different ranks as comparisons."""
     cases, places = " ".join(["WHEN %s THEN %s"] * len(ranks)), ", ".join(["%s"] * len(ranks))
     unused = f"comparison_id IN ({places}) AND free_from IS NOT NULL"
-    if connection.features.has_select_for_update_skip_locked:
-        # A slot that somebody is just taking or using up is left alone, so that no two wait for each other.
+    if connection.features.has_select_for_update_skip_locked and not wait:
         unused = f"id IN (SELECT id FROM annotate_slot WHERE {unused} FOR NO KEY UPDATE SKIP LOCKED)"
     values = [*itertools.chain.from_iterable(ranks), *(comparison for comparison, _rank in ranks)]
     with connection.cursor() as cursor:

@@ -3,8 +3,11 @@
 A slot is taken by one conditional UPDATE whose row count is checked. What there is to take is found by draw.py, which
 of it a person gets is decided by policies.py. None of it grows with the number of comparisons or with what the person
 has judged: totals are kept (counters.py), and who has looked through everything looks at what became free since.
+
+Where others are quicker the person looks again, as often as it takes: "nothing left" is said where nothing was found.
 """
 
+import itertools
 import random
 import uuid
 from collections.abc import Collection
@@ -19,7 +22,7 @@ from django.utils.translation import gettext_lazy
 
 from annotate.errors import UserError
 from annotate.labeling.draw import CANDIDATES, Found, Search
-from annotate.labeling.locks import lock_annotator
+from annotate.labeling.locks import lock_annotator, lock_idle_project
 from annotate.labeling.policies import Drawn, Lot, by_policy_probability, draw
 from annotate.labeling.standing import QUALIFYING, standing_of
 from annotate.models import Comparison, GoldQuestion, PersonTally, Project, Reservation, Slot
@@ -28,8 +31,8 @@ from annotate.prepared import Given, Prepared, PreparedUpdate, given_id, given_t
 _NOT_YOURS = gettext_lazy("This pair was not reserved for you. Please go on with the next one.")
 # The pair being read and the one that is ready behind it.
 MOST_HELD = 2
-# What was found free is gone when it is taken only if somebody took it in between: then look again.
-ATTEMPTS = 5
+# Each time that a person looks in vain somebody else has got a pair: so often only where something is wrong.
+LOOKS = 10_000
 # How long "no more than this for this person" is believed of what was free then, before everything is looked through.
 BELIEVED = timedelta(minutes=10)
 
@@ -77,7 +80,7 @@ def reserve_next(
         return None
     on_screen = _keys(exclude)
     draw_for = _Draw(project, user, now, rng, on_screen, membership, qualifying=standing.state == QUALIFYING)
-    for _ in range(ATTEMPTS):
+    for _ in range(LOOKS):
         found = draw_for.look()
         for reservation in _held(found.held, user):
             if _keep(reservation, user, now, shown=not on_screen):
@@ -89,7 +92,7 @@ def reserve_next(
             return None
         if reservation := draw_for.take(found, drawn, shown=not on_screen):
             return reservation
-    return None
+    raise RuntimeError(f"{LOOKS} times what {user} could get in {project} was gone")
 
 
 @transaction.atomic
@@ -159,8 +162,11 @@ class _Draw:
         found = self.search.in_queue(all_around=too_many_to_list)
         if found.held or (found.open.pick and not found.is_sparse):
             return found
+        # What is being added now may be older than this moment once it can be seen: then nothing is remembered.
+        nothing_comes = lock_idle_project(self.project)
         everything = self.search.all()
-        self._remember(everything)
+        if nothing_comes:
+            self._remember(everything)
         if everything:
             return everything
         return self.search.in_queue(all_around=True) if found.open.pick else self.search.in_all()
@@ -179,13 +185,14 @@ class _Draw:
         return draw(self.search.lot, found.open, self.rng, **self.shares)
 
     def take(self, found: Found, drawn: Drawn, *, shown: bool) -> Reservation | None:
-        """Reserves what was drawn; None if somebody else took it meanwhile."""
+        """Reserves what was drawn; None if somebody else took it meanwhile, and then they have it for sure."""
         lease_end = _lease_end(self.project, self.now)
         if drawn.gold is not None:
-            slot = _slot_for_gold(drawn.gold, self.project, self.user, lease_end)
-            return self._reserve(slot, drawn, shown) if slot else None
-        slot = _free_slot(found.candidates if drawn.by_policy else [drawn.item.slot], self.now)
+            return self._reserve(_slot_for_gold(drawn.gold, self.project, self.user, lease_end), drawn, shown)
+        candidates = found.candidates if drawn.by_policy else [drawn.item.slot]
+        slot = _free_slot(candidates, self.now)
         if slot is None:
+            _wait_for(candidates[0])
             return None
         if drawn.by_policy and slot.spread != drawn.item.spread:
             # Somebody was just taking the first of the queue.
@@ -249,8 +256,17 @@ def _free_slot(candidates: list[int], now: datetime) -> Slot | None:
     return _first_free.first(**given, now=now)
 
 
+def _wait_for(slot: int) -> None:
+    """Until whoever is writing this slot has done so, and what they did can be seen."""
+    with transaction.atomic():
+        Slot.objects.select_for_update(no_key=True).filter(pk=slot).values_list("pk").first()
+        transaction.set_rollback(True)  # of this block alone: the slot is nobody's again
+
+
 def _free() -> QuerySet[Slot]:
-    slots = Slot.objects.filter(pk__in=[given_id(name) for name in _CANDIDATES], free_from__lte=given_time("now"))
+    slots = Slot.objects.filter(
+        pk__in=[given_id(name) for name in _CANDIDATES], free_from__lte=given_time("now"), apart=False
+    )
     slots = slots.select_related(*_OF_SLOT).order_by("rank", "free_from", "id")
     if connection.features.has_select_for_update_skip_locked:
         slots = slots.select_for_update(skip_locked=True, of=("self",), no_key=True)
@@ -260,18 +276,21 @@ def _free() -> QuerySet[Slot]:
 _first_free = Prepared(_free)
 
 
-def _slot_for_gold(comparison: int, project: Project, user, lease_end: datetime) -> Slot | None:
-    """A slot of this gold question for `user` alone; None if too many others were given it at the same moment."""
+def _slot_for_gold(comparison: int, project: Project, user, lease_end: datetime) -> Slot:
+    """A slot of this gold question for `user` alone."""
     last = Slot.objects.filter(comparison=OuterRef("pk")).order_by("-number").values("number")[:1]
     question = Comparison.objects.select_related(*_OF_COMPARISON).annotate(last=Subquery(last)).get(pk=comparison)
     first = 0 if question.last is None else question.last + 1
-    for number in range(first, first + ATTEMPTS):
-        # Somebody else may be given the same question at the same moment, and so the same number.
-        with suppress(IntegrityError), transaction.atomic():
-            return Slot.objects.create(
-                project=project, comparison=question, number=number, apart=True, free_from=lease_end, holder=user
-            )
-    return None
+    for number in itertools.count(first):
+        try:
+            with transaction.atomic():
+                return Slot.objects.create(
+                    project=project, comparison=question, number=number, apart=True, free_from=lease_end, holder=user
+                )
+        except IntegrityError:
+            # Somebody else was given the same question at the same moment, and so the same number.
+            if not Slot.objects.filter(comparison=question, number=number).exists():
+                raise
 
 
 def _drawn_order(comparison: Comparison, rng: random.Random) -> dict:

@@ -75,6 +75,8 @@ def submit_judgment(
         judgment = Judgment.objects.get(pk=earlier)
         judgment.said_otherwise = Verdict.of(judgment) != verdict
         return judgment
+    # The slot before what changes a total: whoever holds a row of the totals waits for no slot.
+    slot = _use_up_slot(comparison, held, user, now)
     if skip:
         Skip.objects.filter(pk=skip).delete()
     seconds = max(0.0, (now - shown_at).total_seconds())
@@ -82,7 +84,7 @@ def submit_judgment(
         Judgment(
             comparison=comparison,
             annotator=user,
-            slot_id=_use_up_slot(comparison, held, user, now),
+            slot_id=slot,
             reservation=reservation,
             guideline_id=guideline,
             renderer=renderer,

@@ -82,9 +82,10 @@ def create_run(
 def request_cancel(run: Run, user=None) -> None:
     """A queued run is cancelled at once; a running one within seconds, after a checkpoint. A finished one stays."""
     _require_admin(run, user)
-    waiting = Run.objects.filter(pk=run.pk, state=Run.State.QUEUED)
-    if not waiting.update(state=Run.State.CANCELLED, finished_at=timezone.now()):
-        Run.objects.filter(pk=run.pk, state=Run.State.RUNNING).update(cancel_requested=True)
+    # First the wish, whichever of the two it is at the moment: nobody claims a queued run with it.
+    Run.objects.filter(pk=run.pk, state__in=[Run.State.QUEUED, Run.State.RUNNING]).update(cancel_requested=True)
+    waiting = Run.objects.filter(pk=run.pk, state=Run.State.QUEUED, cancel_requested=True)
+    waiting.update(state=Run.State.CANCELLED, finished_at=timezone.now(), cancel_requested=False)
     run.refresh_from_db()
 
 

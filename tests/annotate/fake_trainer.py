@@ -1,7 +1,8 @@
 """A stand-in for `python -m training` that keeps the contract of the run directory in a few milliseconds.
 
 Called as `fake_trainer.py -m training RECIPE --config FILE --output DIR`; what it does is the JSON in FAKE_TRAINER:
-`steps`, `pause` (seconds a step), `then` (how it ends) and `ignore_term`. It resumes from its newest checkpoint.
+`steps`, `pause` (seconds a step), `hold` ([step, path]: after that step it waits while the path is there), `then` (how
+it ends) and `ignore_term`. It resumes from its newest checkpoint.
 """
 
 import json
@@ -11,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-plan = {"steps": 4, "pause": 0.0, "then": "succeed", "ignore_term": False, **json.loads(os.environ["FAKE_TRAINER"])}
+plan = {"steps": 4, "pause": 0.0, "hold": [0, ""], "then": "succeed", "ignore_term": False}
+plan |= json.loads(os.environ["FAKE_TRAINER"])
 output = Path(sys.argv[sys.argv.index("--output") + 1])
 config = json.loads(Path(sys.argv[sys.argv.index("--config") + 1]).read_text())
 recipe = sys.argv[3]
@@ -45,6 +47,8 @@ for step in range((resumed or 0) + 1, plan["steps"] + 1):
     say("progress", total=plan["steps"], phase="training")
     say("metrics", total=plan["steps"], values={"loss": 1.0 / step})
     print(f"step {step} of {plan['steps']}", flush=True)
+    while step == plan["hold"][0] and os.path.exists(plan["hold"][1]):
+        time.sleep(0.02)
 
 then = plan["then"]
 if then == "succeed":

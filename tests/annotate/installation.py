@@ -16,9 +16,11 @@ import psutil
 
 from annotate.management.commands.serve import worker_command
 from tests.annotate.runs_kit import FAKE_TRAINER
+from tests.servers import NEVER
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 40.0
+# For what a process does soon, or never.
+SECONDS = NEVER
 DATABASE = "prefloop.sqlite3"
 
 
@@ -64,7 +66,7 @@ class Installation:
         return self.start(worker_command("default", "gpu"), FAKE_TRAINER=json.dumps(plan))
 
     def sql(self, statement: str, *values) -> list:
-        with contextlib.closing(sqlite3.connect(self.var / DATABASE, timeout=30)) as database, database:
+        with contextlib.closing(sqlite3.connect(self.var / DATABASE, timeout=SECONDS)) as database, database:
             return database.execute(statement, values).fetchall()
 
     def run(self, pk: int) -> dict:
@@ -81,6 +83,12 @@ class Installation:
     def wait_for_state(self, pk: int, state: str) -> dict:
         self.wait_for(f"state {state} of run {pk}, which is {self.run(pk)}", lambda: self.run(pk)["state"] == state)
         return self.run(pk)
+
+    def holding(self, step: int) -> list:
+        """A trainer's `hold`: it waits at this step until the file is gone."""
+        file = self.var / "hold"
+        file.touch()
+        return [step, str(file)]
 
     def trainers(self, pk: int) -> list[psutil.Process]:
         directory = str(self.var / "runs" / str(pk))

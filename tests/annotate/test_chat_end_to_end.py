@@ -4,14 +4,15 @@ import http.client
 import json
 import re
 import shutil
-import statistics
 import sys
 import threading
 import time
+from datetime import timedelta
 from urllib.parse import urlencode
 
 import pytest
 from django.conf import settings
+from django.utils import timezone
 
 from annotate.chat.chats import choose, say, start_chat
 from annotate.chat.endpoints import serve_model, stop_serving
@@ -23,11 +24,13 @@ from annotate.projects import update_project
 from annotate.runs.registry import add_external
 from tests.annotate.installation import Installation
 from tests.chat_endpoint import fake_endpoint
-from tests.servers import free_port
+from tests.servers import NEVER
 from training import records
 
 TURN = "6b4ff8ba-6d3c-4a4a-a0f4-0a7f8c0a3c01"
 PEOPLE = 20
+# What gunicorn says once it has its port.
+LISTENS = re.compile(r"Listening at: http://127\.0\.0\.1:(\d+)")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -43,7 +46,7 @@ def test_a_served_model_streams_is_chosen_stored_and_exported(project, admin, ad
     servers, pump = ModelServers("worker"), ReplyPump("worker")
     try:
         turn = say(ada, start_chat(project, ada).key, TURN, "Hello")
-        give_up_at = time.monotonic() + 90
+        give_up_at = time.monotonic() + 2 * NEVER
         while not all(reply.state == "done" for reply in turn.replies.all()):
             assert time.monotonic() < give_up_at, list(turn.replies.values())
             assert not turn.replies.filter(state="failed").exists(), list(turn.replies.values())
@@ -58,6 +61,8 @@ def test_a_served_model_streams_is_chosen_stored_and_exported(project, admin, ad
         assert (line.group, line.messages) == (f"chat:{turn.chat_id}", [{"role": "user", "content": "Hello"}])
 
         (process,) = servers.processes.values()
+        servers.beat(timezone.now() + timedelta(hours=1))
+        assert [*servers.processes.values()] == [process], "a worker that was held up goes on with what it serves"
         stop_serving(endpoint, admin)
         servers.beat()
         assert process.poll() is not None
@@ -77,7 +82,7 @@ def test_a_model_that_cannot_be_served_says_why(project, admin):
     try:
         endpoint = serve_model(add_external(project, "policy", "broken", str(directory)), admin)
         servers = ModelServers("worker")
-        give_up_at = time.monotonic() + 60
+        give_up_at = time.monotonic() + 2 * NEVER
         while ChatEndpoint.objects.get().served:
             assert time.monotonic() < give_up_at
             servers.beat()
@@ -117,40 +122,36 @@ print(json.dumps(people))
 
 
 @pytest.mark.slow
-def test_twenty_people_with_a_slow_model_leave_the_labeling_page_fast(tmp_path):
-    """A site of two threads, a worker, and a model that takes eight seconds a reply: nobody else waits for it.
+def test_twenty_people_with_a_slow_model_leave_the_labeling_page_to_others(tmp_path):
+    """A site of two threads, a worker, and a model that says nothing until it may: nobody else waits for it.
 
-    If a request were held for a reply, two people would have taken both threads and the page would stand still.
+    If a request were held for a reply, two people would have taken both threads and the page would never come.
     """
     with fake_endpoint() as endpoint:
-        endpoint.pause = 0.4
-        endpoint.answers = lambda messages, number: [f"{number}-{piece} " for piece in range(20)]
+        endpoint.permits = threading.Semaphore(0)
+        endpoint.answers = lambda messages, number: [f"{number}-{piece} " for piece in range(4)]
         installation = Installation(tmp_path)
         people = json.loads(installation.python(SEED.format(address=endpoint.base_url, people=PEOPLE)))
-        port = free_port()
         try:
-            site = [sys.executable, "-m", "gunicorn", "annotate.wsgi", "--bind", f"127.0.0.1:{port}",
+            site = [sys.executable, "-m", "gunicorn", "annotate.wsgi", "--bind", "127.0.0.1:0",
                     "--workers", "1", "--threads", "2"]  # fmt: skip
             installation.start(site)
             installation.start_worker()
+            installation.wait_for("address", lambda: LISTENS.search(installation.log.read_text()))
+            port = int(LISTENS.search(installation.log.read_text())[1])
             installation.wait_for("site", lambda: _answers(port))
             _get(port, people[0][0], "/p/slow/label/")
             talks = [threading.Thread(target=_talk, args=[port, *person]) for person in people]
             for talk in talks:
                 talk.start()
             installation.wait_for("replies under way", lambda: endpoint.open >= 2 * PEOPLE)
-            seconds = []
-            while endpoint.open >= PEOPLE and len(seconds) < 40:
-                begin = time.perf_counter()
+            for _look in range(20):
                 assert "response-a" in _get(port, people[0][0], "/p/slow/label/")
-                seconds.append(time.perf_counter() - begin)
+            assert endpoint.open == 2 * PEOPLE, "all of them wait all the while"
+            endpoint.permits.release(2 * PEOPLE * 4)
             for talk in talks:
-                talk.join(60)
+                talk.join(NEVER)
             assert not any(talk.is_alive() for talk in talks), "somebody never saw both answers"
-            assert endpoint.most_open == 2 * PEOPLE
-            assert len(seconds) >= 10
-            assert statistics.median(seconds) < 1.0, seconds
-            assert max(seconds) < 4.0, seconds
         finally:
             installation.stop()
 
@@ -171,7 +172,7 @@ _cookies: dict = {}
 
 
 def _get(port: int, session: str, path: str, form: dict | None = None, token: str = "") -> str:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=NEVER)
     headers = {"Cookie": f"sessionid={session}" + (f"; csrftoken={token}" if token else "")}
     if form:
         headers["Content-Type"] = "application/x-www-form-urlencoded"

@@ -18,7 +18,7 @@ from annotate.labeling.comparisons import (
 )
 from annotate.labeling.holding import check_stored, leaks_of, review_leak, set_hold, unchecked
 from annotate.labeling.queue import reserve_next
-from annotate.models import Response, Slot
+from annotate.models import Project, Response, Slot
 
 TELLING = "I am ChatGPT. Tides are made by the Moon."
 
@@ -55,6 +55,13 @@ def test_it_is_served_unless_the_project_holds_it_back(project, admin, ada, come
     review_leak(project, leaks_of(project).get().pk, "served", user=admin)
     assert reserve_next(project, ada).comparison == comparison
     assert not leaks_of(project).exists()
+
+
+def test_an_import_that_began_before_it_was_turned_on_holds_back_as_well(project, admin, ada, come_in):
+    set_hold(Project.objects.get(pk=project.pk), True, user=admin)
+    assert not project.hold_leaks, "as the import has loaded it"
+    come_in()
+    assert reserve_next(project, ada) is None
 
 
 def test_turning_it_on_and_off_holds_for_what_is_there(project, admin, ada, come_in):

@@ -1,6 +1,7 @@
 """Live chat as services: two replies, a choice that is a judgment, endpoints that fail, and who may do what."""
 
 import json
+import threading
 import time
 from datetime import timedelta
 
@@ -18,6 +19,7 @@ from annotate.errors import UserError
 from annotate.models import ChatEndpoint, ChatReply, Comparison, Judgment, Prompt
 from annotate.projects import update_project
 from tests.chat_endpoint import fake_endpoint
+from tests.servers import NEVER, wait_for
 from training import records
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,10 +42,10 @@ def chatting(project, admin, endpoint):
     return project
 
 
-def fetch(pump=None, seconds=20):
+def fetch(pump=None):
     """Until nothing is under way."""
     pump = pump or ReplyPump("worker")
-    give_up_at = time.monotonic() + seconds
+    give_up_at = time.monotonic() + NEVER
     while pump.beat() or ChatReply.objects.filter(state__in=["queued", "running"]).exists():
         assert time.monotonic() < give_up_at, list(ChatReply.objects.values())
         time.sleep(0.02)
@@ -153,14 +155,19 @@ def test_only_the_failed_reply_is_asked_again(chatting, ada, endpoint):
 
 
 def test_the_text_comes_piece_by_piece(chatting, ada, endpoint):
-    endpoint.pause = 0.15
+    endpoint.permits = threading.Semaphore(0)
     endpoint.answers = lambda messages, number: [f"{piece} " for piece in range(8)]
     turn = say(ada, start_chat(chatting, ada).key, TURN.format(1), "Hello")
-    pump, seen = ReplyPump("worker"), set()
-    while pump.beat() or not seen:
-        seen.add(turn.replies.first().text)
-        time.sleep(0.1)
-    assert len(seen) > 3
+    pump = ReplyPump("worker")
+
+    def words() -> int:
+        pump.beat()
+        return sum(len(reply.text.split()) for reply in turn.replies.all())
+
+    for said in range(1, 2 * 8 + 1):
+        endpoint.permits.release()
+        wait_for(lambda said=said: words() == said, f"piece {said}")
+    fetch(pump)
     assert turn.replies.first().text == "0 1 2 3 4 5 6 7"
 
 
@@ -183,12 +190,13 @@ def test_a_worker_that_dies_loses_its_replies_to_the_next(chatting, ada):
 
 
 def test_a_worker_that_stops_hands_back(chatting, ada, endpoint):
-    endpoint.pause = 0.3
+    endpoint.permits = threading.Semaphore(0)
     turn = say(ada, start_chat(chatting, ada).key, TURN.format(1), "Hello")
     pump = ReplyPump("worker")
     pump.beat()
     pump.stop()
     assert [(reply.state, reply.attempt) for reply in sides(turn)] == [("queued", 0)] * 2
+    endpoint.permits.release(100)
     fetch()
     assert [reply.state for reply in sides(turn)] == ["done", "done"]
 
@@ -275,7 +283,7 @@ def test_a_reply_without_end_is_ended(endpoint, monkeypatch):
 
 def test_a_silent_model_is_given_up(endpoint, monkeypatch):
     monkeypatch.setattr("annotate.chat.client.SILENCE_SECONDS", 0.2)
-    endpoint.pause = 2
+    endpoint.permits = threading.Semaphore(0)
     with pytest.raises(ReplyError) as refused:
         list(stream_reply(Target(endpoint.base_url, "m"), [{"role": "user", "content": "x"}]))
     assert refused.value.said == "The model took too long to answer."

@@ -1,4 +1,4 @@
-"""What leans most on the database, once more on PostgreSQL: triggers, reports, snapshots, gold, splits, places.
+"""What leans most on the database, once more on PostgreSQL, and what can only be seen there: who waits for whom.
 
 A process of its own, for Django connects to one database.
 """
@@ -13,18 +13,21 @@ import pytest
 from tests.servers import postgres, postgres_programs
 
 HERE = Path(__file__).resolve().parent
-QUALITY = HERE.parent / "quality"
+QUALITY, WEB = HERE.parent / "quality", HERE.parent / "web"
 FILES = [
+    HERE / "races_on_postgresql.py",
     *(QUALITY / f"test_{name}.py" for name in ("adjudication", "gold", "gold_is_hidden", "progress", "report")),
-    *(HERE / f"test_{name}.py" for name in ("queue_totals", "queue_left_over", "demonstrations", "snapshots")),
+    *(HERE / f"test_{name}.py" for name in ("queue", "submit", "queue_under_load", "queue_totals", "queue_left_over")),
+    *(HERE / f"test_{name}.py" for name in ("demonstrations", "bulk", "prepared", "moving_judgments", "snapshots")),
+    WEB / "test_labeling_page.py",
 ]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(postgres_programs() is None, reason="PostgreSQL's server programs are not installed")
-def test_the_same_on_postgresql(tmp_path):
-    """Every migration from the first, and a hundred tests."""
-    with postgres(tmp_path) as url:
+def test_the_same_on_postgresql():
+    """Every migration from the first, and some hundred tests."""
+    with postgres() as url:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *map(str, FILES)]
         child = subprocess.run(
             command, env=os.environ | {"DATABASE_URL": url}, cwd=HERE.parents[1], capture_output=True, text=True

@@ -147,6 +147,13 @@ def make_round(project, number, comparisons):
         comparison.save()
 
 
+def test_what_comes_in_takes_its_place_by_the_policy_of_that_moment(project, admin, pairs):
+    update_project(Project.objects.get(pk=project.pk), admin, queue_policy="uncertainty")
+    assert project.queue_policy == "oldest", "as an import that began before has loaded it"
+    pairs(1)
+    assert Slot.objects.get().rank == -1
+
+
 @pytest.mark.django_db
 def test_how_often_each_is_drawn_is_what_the_stored_probabilities_say(project, person, pairs):
     """200 people draw from a queue of five comparisons, half of the draws at random."""

@@ -1,19 +1,16 @@
 """Many people at the same time, with double clicks and browsers that die: the wanted number of judgments, none doubled.
 
-On SQLite here; on PostgreSQL too where its server programs are installed.
+On SQLite here; on PostgreSQL by test_on_postgresql.py.
 """
 
-import os
 import random
-import subprocess
-import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection, connections
+from django.db import connections
 from django.utils import timezone
 
 from annotate.labeling.progress import queue_state, reserved_by_others
@@ -21,7 +18,6 @@ from annotate.labeling.queue import reserve_next
 from annotate.labeling.submit import skip_comparison, submit_judgment
 from annotate.models import Judgment, Reservation, Slot
 from tests.annotate.counting import open_for
-from tests.servers import postgres, postgres_programs
 
 COMPARISONS, WANTED, PEOPLE = 12, 3, 8
 
@@ -102,16 +98,3 @@ def test_one_person_in_many_tabs_holds_one_pair(project, ada, pairs):
         keys = set(pool.map(tab, range(6)))
     assert len(keys) == 1
     assert Reservation.objects.count() == Slot.objects.filter(holder=ada).count() == 1
-
-
-@pytest.mark.skipif(connection.vendor == "postgresql", reason="this run is the one on PostgreSQL")
-@pytest.mark.skipif(postgres_programs() is None, reason="no PostgreSQL server is installed")
-def test_the_same_on_postgresql(tmp_path):
-    files = [f"tests/annotate/{name}.py" for name in ("test_queue", "test_submit", "test_queue_under_load")]
-    with postgres(tmp_path) as url:
-        child = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
-            env=os.environ | {"DATABASE_URL": url}, capture_output=True, text=True, timeout=300,
-        )
-    assert child.returncode == 0, child.stdout[-4000:]
-    assert " passed" in child.stdout

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.annotate.installation import Installation
+from tests.annotate.installation import SECONDS, Installation
 
 pytestmark = pytest.mark.slow
 
@@ -37,9 +37,11 @@ def test_messages_may_be_doubled_damaged_or_lost(installation):
 
 def test_a_killed_child_fails_its_run_and_the_worker_takes_the_next(installation):
     first = installation.queue_run()
-    worker = installation.start_worker(steps=40, pause=0.1)
-    installation.wait_for("first step", lambda: installation.run(first)["step"] >= 1)
     second = installation.queue_run()
+    hold = installation.holding(1)
+    worker = installation.start_worker(steps=40, hold=hold)
+    installation.wait_for("first step", lambda: installation.run(first)["step"] >= 1)
+    os.unlink(hold[1])
     os.killpg(installation.trainers(first)[0].pid, signal.SIGKILL)
     assert "killed (SIGKILL)" in installation.wait_for_state(first, "failed")["error"]
     assert not installation.sql("SELECT 1 FROM annotate_modelversion WHERE run_id = ?", first)
@@ -49,7 +51,7 @@ def test_a_killed_child_fails_its_run_and_the_worker_takes_the_next(installation
 
 def test_a_killed_worker_takes_its_child_along_and_the_next_worker_goes_on(installation):
     run = installation.queue_run()
-    worker = installation.start_worker(steps=200, pause=0.05)
+    worker = installation.start_worker(steps=200, hold=installation.holding(5))
     installation.wait_for("some steps", lambda: installation.run(run)["step"] >= 5)
     os.killpg(worker.pid, signal.SIGKILL)
     worker.wait()
@@ -66,12 +68,12 @@ def test_a_killed_worker_takes_its_child_along_and_the_next_worker_goes_on(insta
     assert resumed[0] == (None,) and int(resumed[1][0]) >= 5
 
 
-def test_a_worker_that_is_told_to_stop_hands_its_run_back_within_seconds(installation):
+def test_a_worker_that_is_told_to_stop_hands_its_run_back(installation):
     run = installation.queue_run()
-    worker = installation.start_worker(steps=200, pause=0.05)
+    worker = installation.start_worker(steps=200, hold=installation.holding(5))
     installation.wait_for("some steps", lambda: installation.run(run)["step"] >= 5)
     worker.terminate()
-    assert worker.wait(15) == 0
+    assert worker.wait(SECONDS) == 0
     stopped = installation.run(run)
     assert (stopped["state"], stopped["attempt"], stopped["worker"]) == ("queued", 0, "")
     assert not installation.trainers(run)

@@ -43,7 +43,7 @@ def child(processes, word: str) -> psutil.Process:
 
 def test_ctrl_c_stops_both_and_the_run_goes_on_at_the_next_start(installation):
     run = installation.queue_run()
-    process, address, started = serve(installation, steps=200, pause=0.05)
+    process, address, started = serve(installation, steps=200, hold=installation.holding(3))
     assert urllib.request.urlopen(f"{address}/login/").status == 200
     installation.wait_for("some steps", lambda: installation.run(run)["step"] >= 3)
     trainer = installation.trainers(run)

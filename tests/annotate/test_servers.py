@@ -11,7 +11,7 @@ import pytest
 from annotate.management.commands.serve import worker_command
 from tests.annotate.installation import ROOT, embedded
 from tests.annotate.runs_kit import FAKE_TRAINER
-from tests.servers import postgres, postgres_programs, redis, wait_for
+from tests.servers import NEVER, postgres, postgres_programs, redis, wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,7 +30,7 @@ claim.dispatch(make_run(make_project()).pk)
 def test_a_run_is_made_with_postgresql_and_redis(tmp_path):
     var = tmp_path / "var"
     var.mkdir()
-    with postgres(tmp_path) as database, redis(tmp_path) as broker:
+    with postgres() as database, redis(tmp_path) as broker:
         environment = embedded(var) | {
             "DATABASE_URL": database,
             "CELERY_BROKER_URL": broker,
@@ -48,9 +48,9 @@ def test_a_run_is_made_with_postgresql_and_redis(tmp_path):
                 ).fetchone()
 
         try:
-            assert wait_for(finished, "the end of the run", seconds=60) == ("succeeded", 1)
+            assert wait_for(finished, "the end of the run") == ("succeeded", 1)
         finally:
             worker.terminate()
-            worker.wait(30)
+            worker.wait(NEVER)
     assert not (var / "prefloop.sqlite3").exists()
     assert not (var / "broker").exists()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import free_port, wait_for
+from tests.servers import NEVER, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CHROMIUM_FLAGS = [
@@ -60,25 +61,24 @@ def site(chromium, tmp_path_factory, starter) -> Site:
     environment = {**os.environ, "PREFLOOP_VAR": str(var), "DJANGO_SETTINGS_MODULE": "annotate.settings"}
     for command in (["migrate", "-v0"], ["demo"]):
         subprocess.run([sys.executable, "manage.py", *command], cwd=ROOT, env=environment, check=True)
-    port = free_port()
     log = var / "serve.log"
     with log.open("w") as output:
         server = subprocess.Popen(
-            [sys.executable, "manage.py", "serve", "--port", str(port)],
+            [sys.executable, "manage.py", "serve", "--port", "0"],
             cwd=ROOT,
             env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    address = f"http://127.0.0.1:{port}"
     try:
-        wait_for(lambda: address in log.read_text() or server.poll() is not None, "the site", seconds=90)
+        wait_for(lambda: "Ctrl-C stops" in log.read_text() or server.poll() is not None, "the site", seconds=5 * NEVER)
         assert server.poll() is None, log.read_text()
+        address = re.search(r"http://127\.0\.0\.1:\d+", log.read_text()).group()
         yield Site(address, var, json.loads((var / "demo-accounts.json").read_text()))
     finally:
         server.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            server.wait(timeout=90)
+            server.wait(timeout=NEVER)
         server.kill()
 
 
@@ -87,6 +87,6 @@ def browser(chromium):
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS, timeout=NEVER * 1000)
         yield browser
         browser.close()

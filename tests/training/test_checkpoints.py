@@ -9,6 +9,7 @@ import threading
 import pytest
 import torch
 
+from tests.servers import NEVER
 from tests.training.runs import Run, arguments, train, write_lines
 from tests.training.tiny import make_gpt2, save_tiny
 from training import checkpoints, runtime
@@ -140,8 +141,8 @@ def start_in_background(output, model, data, **settings) -> subprocess.Popen:
 
 
 def wait_for_line(process: subprocess.Popen, words: str) -> None:
-    """Read its output until a line holds these words; the process is killed if that takes a minute."""
-    watchdog = threading.Timer(60, process.kill)
+    """Read its output until a line holds these words; the process is killed if they do not come."""
+    watchdog = threading.Timer(5 * NEVER, process.kill)
     watchdog.start()
     try:
         assert any(words in line for line in process.stdout), f"the run ended before it said {words!r}"
@@ -156,7 +157,7 @@ def test_sigterm_writes_a_checkpoint_and_exits_143(tmp_path, model, data):
     process = start_in_background(tmp_path, model, data, **LONG | {"checkpoint_every": 0})
     wait_for_line(process, "step 3/")
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=NEVER)
     run = Run(process.returncode, tmp_path)
     assert run.code == 143
     assert run.events[-1]["status"] == "cancelled"
@@ -168,7 +169,7 @@ def test_kill_9_at_any_moment_leaves_a_checkpoint_that_loads(tmp_path, model, da
     process = start_in_background(tmp_path, model, data, **LONG | {"checkpoint_every": 1})
     wait_for_line(process, "step 5/")
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=NEVER)
     tensors, state = checkpoints.load_newest(tmp_path)
     assert state["step"] >= 4
     assert all(torch.isfinite(tensor).all() for name, tensor in tensors.items() if name.startswith("weights/"))

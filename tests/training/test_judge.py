@@ -1,11 +1,12 @@
 """A model as judge: of a server that may be slow, failing or talkative, and of one's own by its probabilities."""
 
 import json
-import time
+import threading
 
 import pytest
 import torch
 
+from tests.servers import NEVER
 from tests.training.chat_server import chat_server
 from tests.training.runs import train, write_lines
 from tests.training.tiny import save_tiny
@@ -23,7 +24,7 @@ ASK = [{"role": "user", "content": "Name a fruit."}]
 
 
 def server_of(server, **settings):
-    settings = {"key_variable": "PREFLOOP_TEST_KEY", "timeout": 2.0, "tries": 3, "pause": 0.01, **settings}
+    settings = {"key_variable": "PREFLOOP_TEST_KEY", "timeout": NEVER, "tries": 3, "pause": 0.01, **settings}
     return ChatServer(server.address, "judge-1", **settings)
 
 
@@ -81,11 +82,11 @@ def test_what_trying_again_cannot_help_is_not_tried_again():
 
 
 def test_a_server_that_keeps_one_waiting_or_is_not_there():
-    with chat_server(lambda question, number: time.sleep(1) or "late") as server:
-        started = time.monotonic()
+    answers = threading.Event()
+    with chat_server(lambda question, number: answers.wait(NEVER) and "late") as server:
         with pytest.raises(NoAnswer, match="did not answer"):
             server_of(server, timeout=0.1, tries=2).ask("?", words)
-        assert time.monotonic() - started < 0.9
+        answers.set()
     with pytest.raises(NoAnswer, match="did not answer"):
         server_of(server).ask("?", words)
 
@@ -133,7 +134,7 @@ def test_a_verdict_is_one_of_the_answers_or_none(text, answers, verdict):
 
 def judge_spec(server=None, **settings):
     place = {"model": "judge-1"} | ({"address": server.address} if server else {})
-    return JudgeReward(**place, tries=2, timeout=2.0, key_variable="PREFLOOP_TEST_KEY", **settings)
+    return JudgeReward(**place, tries=2, timeout=NEVER, key_variable="PREFLOOP_TEST_KEY", **settings)
 
 
 def test_a_rating_from_1_to_10_is_a_score_from_0_to_1():

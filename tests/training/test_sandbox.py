@@ -7,11 +7,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
 
+from tests.servers import NEVER, wait_for
 from training.errors import TrainingError
 from training.events import EventLog
 from training.records import Prompt
@@ -21,7 +21,8 @@ from training.rewards.sandbox import Limits, run_tests
 from training.rewards.source import Failure
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMITS = Limits(seconds=5)
+# No program here needs them: only what is about time has less.
+LIMITS = Limits(seconds=NEVER)
 
 
 def passed(program, *tests, limits=LIMITS) -> list[int]:
@@ -51,10 +52,9 @@ def test_a_program_that_ends_passes_nothing(program):
 
 
 def test_an_endless_loop_ends_with_its_time_and_keeps_what_passed_before():
-    started = time.monotonic()
     program = "def f(x):\n    while x == 2: pass\n    return 1"
-    outcome = run_tests(program, ["assert f(1)", "assert f(2)", "assert f(1)"], Limits(seconds=1))
-    assert outcome.timed_out and outcome.passed == {0} and time.monotonic() - started < 4
+    outcome = run_tests(program, ["assert f(1)", "assert f(2)", "assert f(1)"], Limits(seconds=5))
+    assert outcome.timed_out and outcome.passed == {0}
 
 
 def test_a_sleeper_ends_too():
@@ -71,12 +71,9 @@ def test_a_fork_bomb_stays_small_and_dies():
         "import os, time\nn = 0\ntry:\n    while True:\n        if os.fork() == 0:\n            time.sleep(60)\n"
         "        n += 1\nexcept OSError:\n    pass"
     )
-    outcome = run_tests(program, ["assert 0 < n <= 8", "open('n', 'w')"], Limits(seconds=2, processes=8))
+    outcome = run_tests(program, ["assert 0 < n <= 8", "open('n', 'w')"], Limits(seconds=5, processes=8))
     assert outcome.passed == {0, 1}
-    until = time.monotonic() + 5  # the killed are gone once the kernel has come round to them
-    while left := _programs():
-        assert time.monotonic() < until, left
-        time.sleep(0.05)
+    wait_for(lambda: not _programs(), "the end of the killed")
 
 
 def _programs() -> list[str]:
@@ -346,7 +343,7 @@ def test_the_share_of_tests_or_all_of_them(tmp_path):
     half = "def add(a, b):\n    return int(a) + int(b)"
     ask = Prompt([{"role": "user", "content": "Add."}], {"tests": tests})
     log = EventLog(tmp_path)
-    source = CodeTestsSource(spec.CodeTests(timeout=5), log)
+    source = CodeTestsSource(spec.CodeTests(timeout=60), log)
     assert source.score([ask] * 3, [good, half, "I cannot."]) == pytest.approx([1, 2 / 3, 0])
     assert CodeTestsSource(spec.CodeTests(all=True), log).score([ask] * 2, [good, half]) == [1, 0]
     assert isinstance(source.score([Prompt(ask.messages)], [good])[0], Failure)

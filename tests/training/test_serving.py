@@ -7,6 +7,7 @@ import threading
 import pytest
 import torch
 
+from tests.servers import NEVER
 from tests.training.tiny import make_llama, make_tokenizer
 from training.chat import decode_completion, encode_prompt
 from training.conversing import Converser, Request
@@ -37,7 +38,7 @@ def server(model, tokenizer):
 
 
 def call(server, body, *, path="/v1/chat/completions", content_type="application/json", method="POST"):
-    connection = http.client.HTTPConnection(*server.server_address, timeout=30)
+    connection = http.client.HTTPConnection(*server.server_address, timeout=NEVER)
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     connection.request(method, path, data if method == "POST" else None, {"Content-Type": content_type})
     response = connection.getresponse()

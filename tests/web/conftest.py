@@ -9,6 +9,7 @@ from annotate.labeling.comparisons import NewResponse, add_comparisons, add_prom
 from annotate.models import Membership, Project, User
 from annotate.projects import create_project
 from tests.queue import in_order
+from tests.servers import NEVER
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -66,7 +67,7 @@ def chromium():
     # Playwright's own event loop runs in this thread; the ORM is used between its calls, never inside them.
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=NEVER * 1000)
         yield browser
         browser.close()
 
@@ -78,6 +79,7 @@ def open_page(chromium, live_server, project, browser):
 
     def make(username: str | None, path: str, width: int = 1280, **options):
         context = chromium.new_context(viewport={"width": width, "height": 800}, **options)
+        context.set_default_timeout(NEVER * 1000)
         contexts.append(context)
         if username:
             cookie = browser(username).cookies["sessionid"].value

@@ -4,6 +4,7 @@ import pytest
 from django.utils import timezone
 
 from annotate.models import Judgment, Reservation, Slot
+from tests.servers import wait_for
 from tests.web.conftest import CHROMIUM
 
 pytestmark = [
@@ -35,8 +36,8 @@ def test_a_slow_answer_keeps_nobody_waiting(reading):
     page.route("**/label/", lambda route: on_its_way.append(route), times=1)
     page.keyboard.press("2")
     page.keyboard.press("Enter")
-    page.wait_for_function(OTHER_PAIR, arg=first, timeout=1000)
-    assert not Judgment.objects.exists()
+    page.wait_for_function(OTHER_PAIR, arg=first)
+    assert on_its_way and not Judgment.objects.exists()
     second = Reservation.objects.get(key=key_of(page))
     assert second.shown_at is None, "reserved, and shown only as far as the page knows"
     assert page.evaluate("document.activeElement.id") == "task"
@@ -121,8 +122,7 @@ def test_a_closed_page_gives_the_pair_behind_back(reading):
     held = Slot.objects.filter(holder__username="annotator", free_from__gt=timezone.now())
     assert held.count() == 2
     page.goto(page.url.replace("/label/", "/label/history/"))
-    page.wait_for_timeout(500)
-    assert held.count() == 1
+    wait_for(lambda: held.count() == 1, "the release")
     page.go_back()
     page.wait_for_selector("#task[data-ready]")
     assert held.count() == 2

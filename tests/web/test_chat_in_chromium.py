@@ -9,6 +9,7 @@ from annotate.chat.worker import chat_until
 from annotate.models import Chat, Judgment, User
 from annotate.projects import update_project
 from tests.chat_endpoint import fake_endpoint
+from tests.servers import NEVER
 from tests.web.conftest import CHROMIUM
 
 pytestmark = [
@@ -31,7 +32,7 @@ def worker(project):
         thread.start()
         yield endpoint
         stopping.set()
-        thread.join(20)
+        thread.join(NEVER)
 
 
 def test_a_conversation_at_the_keyboard(open_page, worker):
@@ -46,9 +47,9 @@ def test_a_conversation_at_the_keyboard(open_page, worker):
     page.keyboard.press("Control+Enter")
     page.wait_for_selector("text=Waiting for the first words")
     worker.permits.release(2)
-    page.wait_for_selector("text=Writing …", timeout=20_000)
+    page.wait_for_selector("text=Writing …")
     worker.permits.release(4)
-    page.wait_for_selector(".rating", timeout=20_000)
+    page.wait_for_selector(".rating")
     assert page.inner_text("#announcer") == "Both answers are there."
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.wait_for_timeout(200)  # some time to read, so that there is some to be counted
