@@ -139,18 +139,28 @@ def resume_rounds(policy: torch.nn.Module, config: TrainingConfig) -> tuple[int,
     return state["step"], state["metrics"]
 
 
-# Settings that may differ between the run that wrote a checkpoint and the one that goes on from it.
-_FREE = {"output", "resume", "device", "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints"}
+# Settings that may differ between the run that wrote a checkpoint and the one that goes on from it: what is learned is
+# the same whatever they are, and those of memory are what to change after it ran out.
+_FREE = {
+    "output", "resume", "device", "log_every", "evaluate_every", "checkpoint_every", "keep_checkpoints",
+    "sample_prompts", "sample_every", "tokens_per_batch", "sampling_tokens", "vllm_memory",
+}  # fmt: skip
 
 
 def check_goes_on(config: BaseConfig) -> None:
-    """Raise OutputTaken where the run that goes on from the newest checkpoint would not be the run that was begun."""
+    """Raise OutputTaken where the run that goes on from the newest checkpoint would not be the run that was begun.
+
+    A setting that there was none of then (the checkpoint is of an earlier version) was what is now its default.
+    """
     saved = newest_state(config.output).get("config") if config.resume else None
+    if not saved:
+        return
     current = dataclasses.asdict(config)
-    for name in sorted((saved.keys() | current.keys()) - _FREE) if saved else ():
-        if saved.get(name) != current.get(name):
+    saved = {field.name: field.default for field in dataclasses.fields(config)} | saved
+    for name in sorted(saved.keys() - _FREE):
+        if saved[name] != current.get(name):
             raise OutputTaken(
-                f"the checkpoint here was made with {name}={saved.get(name)}, not {current.get(name)}: "
+                f"the checkpoint here was made with {name}={saved[name]}, not {current.get(name)}: "
                 "give the same setting, another --output, or resume=false to start afresh"
             )
 

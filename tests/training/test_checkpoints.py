@@ -134,6 +134,19 @@ def test_a_run_begun_differently_is_not_gone_on_with(tmp_path, model, data, caps
     assert afresh.of_kind("start")[-1]["resumed_from"] is None
 
 
+def test_a_run_goes_on_with_less_memory_and_after_an_upgrade(tmp_path, model, data, capsys):
+    """Told to lower tokens_per_batch when memory ran out; and with a setting that its checkpoint knows nothing of."""
+    stopped = SETTINGS | {"max_steps": 6}
+    train("sft", tmp_path, model=model, data=data, **stopped)
+    tensors, state = checkpoints.load_newest(tmp_path)
+    del state["config"]["lora_dropout"]
+    checkpoints.save(tmp_path, state.pop("step"), tensors, state, keep=2)
+    told = stopped | {"tokens_per_batch": 64, "sample_prompts": 1}
+    assert train("sft", tmp_path, model=model, data=data, **told).code == 0
+    assert train("sft", tmp_path, model=model, data=data, **told | {"lora_dropout": 0.1}).code == 2
+    assert "made with lora_dropout=0.0, not 0.1" in capsys.readouterr().err
+
+
 def start_in_background(output, model, data, **settings) -> subprocess.Popen:
     command = [sys.executable, "-m", "training", *arguments("sft", output, model=model, data=data, **settings)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
