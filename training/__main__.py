@@ -8,12 +8,13 @@ import contextlib
 import ctypes
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 from training import run_directory
-from training.config import RECIPES, BaseConfig, ConfigError, describe, resolve, run_function, to_json
+from training.config import RECIPES, BaseConfig, ConfigError, about, describe, resolve, run_function, to_json
 from training.events import EventLog
 from training.files import write_json, write_json_lines
 from training.records import RecordError
@@ -91,8 +92,14 @@ def execute(recipe: str, config: BaseConfig, log: EventLog) -> int:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m training", description=__doc__.splitlines()[0])
-    parser.add_argument("recipe", help=", ".join(RECIPES))
+    recipes = "\n".join(f"  {name:12} {about(name).splitlines()[0]}" for name in RECIPES)
+    parser = argparse.ArgumentParser(
+        prog="python -m training",
+        description=__doc__.splitlines()[0],
+        epilog=f"recipes:\n{recipes}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("recipe", help="one of those below")
     parser.add_argument("--config", metavar="FILE", help="a JSON file of settings; key=value words go before it")
     parser.add_argument("--output", metavar="DIR", help="the run directory")
     parser.add_argument("--settings", action="store_true", help="print what this recipe can be told, and stop")
@@ -105,10 +112,11 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 def _print_settings(recipe: str) -> int:
     try:
-        settings = describe(recipe)
+        told, settings = about(recipe), describe(recipe)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return WRONG_INPUT
+    print("\n\n".join(textwrap.fill(paragraph, 100) for paragraph in told.split("\n\n")), end="\n\n")
     for entry in settings:
         default = "needed" if entry["required"] else entry["default"]
         print(f"{entry['name']} ({entry['type']}, {default}): {entry['help']}")

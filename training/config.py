@@ -6,6 +6,7 @@ Imports no torch: the site asks `describe` what a recipe can be told, and `resol
 import dataclasses
 import difflib
 import importlib
+import inspect
 import json
 import math
 import os
@@ -175,6 +176,11 @@ def filled(what: str, cls: type, given: Iterable[tuple[str, object]]):
         if name not in values and field.default is MISSING:
             raise ConfigError(f"{what} needs {name}=… ({field.metadata.get('help', '')})")
     return cls(**values)
+
+
+def about(recipe: str) -> str:
+    """What the recipe is: a sentence, and after an empty line, where it follows a paper, how it deviates from it."""
+    return inspect.getdoc(config_class(recipe))
 
 
 def describe(recipe: str) -> list[dict]:

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from training.config import RECIPES, ConfigError, describe, resolve, to_json
+from training.__main__ import main
+from training.config import RECIPES, ConfigError, about, describe, resolve, to_json
 
 NEEDED = {"output": "out", "model": "m", "data": "d"}
 
@@ -76,3 +77,15 @@ def test_every_recipe_tells_what_it_can_be_told():
         assert {"output", "seed", "device"} <= {setting["name"] for setting in settings}
         assert all(setting["help"] for setting in settings), recipe
         assert {setting["type"] for setting in settings} <= {"int", "float", "bool", "str", "list"}
+
+
+def test_every_recipe_tells_what_it_is_in_a_sentence(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    for recipe in RECIPES:
+        sentence = about(recipe).splitlines()[0]
+        assert sentence.endswith(".") and f"  {recipe:12} {sentence}" in shown
+    assert main(["dapo", "--settings"]) == 0
+    told, settings = capsys.readouterr().out.split("\n\noutput (str, needed)")
+    assert "Yu et al. 2025" in told and "It deviates" in told and "draws (int, 4)" in settings

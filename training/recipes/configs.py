@@ -8,6 +8,8 @@ from training.rewards.settings import RewardSettings
 
 @dataclass(frozen=True, kw_only=True)
 class SFTConfig(TrainingConfig):
+    """Supervised fine-tuning: the policy learns to give the answers that it is shown."""
+
     data: str = setting(help="a file of demonstrations, or of preferences, whose chosen responses are then learned")
     sample_prompts: int = setting(4, "prompts answered before and after training, to look at", low=0)
     sample_tokens: int = setting(64, "longest of those answers, in tokens", low=1)
@@ -15,6 +17,8 @@ class SFTConfig(TrainingConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class RewardConfig(TrainingConfig):
+    """A reward model, which scores answers as people judged them (Bradley and Terry 1952; ties by Davidson)."""
+
     data: str = setting(help="a file of preferences")
     heldout: str = setting("0.1", "a file of rows to evaluate on, or the share of groups kept back for it; 0 for none")
     margin_better: float = setting(2 / 3, "by how much the reward of a response judged better must lead", low=0)
@@ -47,6 +51,8 @@ class PairLossConfig(TrainingConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class PreferenceConfig(PairLossConfig):
+    """DPO, IPO or SimPO: the policy learns from judged pairs directly (Rafailov et al. 2023)."""
+
     data: str = setting(help="a file of preferences")
     reference: str | None = setting(None, "the frozen model to stay close to; none takes the model itself as it starts")
     margin_better: float = setting(0.0, "the lead in reward that a response judged better must reach", low=0)
@@ -56,6 +62,8 @@ class PreferenceConfig(PairLossConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class OnlinePreferenceConfig(RewardSettings, PairLossConfig):
+    """Online DPO: in rounds, on pairs of the best and the worst of the policy's own answers."""
+
     prompts: str = setting(help="a file of prompts")
     rounds: int = setting(3, "times that the policy is sampled and trained on pairs of its own responses", low=1)
     prompts_per_round: int | None = setting(None, "prompts of a round, taken in turn; none takes all", low=1)

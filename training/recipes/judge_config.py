@@ -8,6 +8,8 @@ from training.rewards.spec import JudgeSettings
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeConfig(JudgeSettings, BaseConfig):
+    """A language model judges pairs, each in both orders."""
+
     data: str = setting(help="a file of comparisons, or of preferences, with which the judge's verdicts are compared")
     clear: float = setting(0.75, "probability from which a response is better, not slightly better", low=0.5, high=1)
     on_reward_error: str = setting(

@@ -8,6 +8,8 @@ from training.rewards.settings import RewardSettings
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateConfig(BaseConfig):
+    """A policy answers prompts, several different answers each."""
+
     model: str = setting(help="the policy that answers: a local directory or a hub id")
     prompts: str = setting(help="a file of prompts")
     samples: int = setting(2, "different responses wanted for each prompt", low=1)
@@ -18,12 +20,16 @@ class GenerateConfig(BaseConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class BestOfNConfig(RewardSettings, GenerateConfig):
+    """The best of n answers to each prompt, by a reward."""
+
     samples: int = setting(16, "responses drawn for each prompt, of which the best is kept", low=1)
     tokens_per_batch: int = setting(8192, "tokens scored at once", low=1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RejectionConfig(RewardSettings, TrainingConfig):
+    """Rejection sampling: the policy learns the best of its own answers (expert iteration)."""
+
     prompts: str = setting(help="a file of prompts")
     rounds: int = setting(1, "times that the policy is sampled, filtered and trained on what was kept", low=1)
     prompts_per_round: int | None = setting(None, "prompts of a round, taken in turn; none takes all", low=1)
@@ -45,6 +51,8 @@ class RejectionConfig(RewardSettings, TrainingConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig(RewardSettings):
+    """A reward for every response of a file."""
+
     model: str | None = setting(None, "the reward model; reward_model by another name")
     data: str = setting(help="a file of comparisons, preferences, demonstrations or generated responses")
     tokens_per_batch: int = setting(8192, "tokens scored at once", low=1)
@@ -61,6 +69,8 @@ class ScoreConfig(RewardSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(RewardSettings):
+    """How well a reward model agrees with judgments, or what a policy earns and how often it wins."""
+
     model: str = setting(help="a reward model, or a policy")
     data: str | None = setting(None, "preferences that a reward model is to agree with")
     prompts: str | None = setting(None, "prompts that a policy is to answer")

@@ -7,6 +7,8 @@ from training.config import BaseConfig, ConfigError, setting
 
 @dataclass(frozen=True, kw_only=True)
 class StarterConfig(BaseConfig):
+    """A small policy from nothing, with a tokenizer of its own, to try everything on a CPU."""
+
     vocabulary: int = setting(2048, "tokens that the byte-level BPE learns, the 256 bytes included", low=300)
     hidden_size: int = setting(128, "width of the model", low=16)
     layers: int = setting(4, "depth of the model", low=1)
