@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 import torch
 
 from training import checkpoints
+from training.batching import Batch
 from training.errors import TrainingError
 from training.events import EventLog
 from training.generators import Generator, LocalGenerator
-from training.logprobs import supports_shared_prefix
+from training.logprobs import completion_hidden, supports_shared_prefix, trunk_of
 from training.loop import Means, learning_rate_at
-from training.models import load_policy, load_reward_model, load_tokenizer
+from training.mixed_precision import halve, in_float32
+from training.models import end_ids, load_policy, load_reward_model, load_tokenizer
 from training.monitors import Watched
 from training.recipes.presets import PolicyGradientConfig
 from training.rollouts import PromptStream, Rollout, RunningDeviation
@@ -22,12 +24,14 @@ from training.shared_trunk import TrunkWithHead, adapted, reward_model_over, sha
 
 @dataclass(frozen=True)
 class Actors:
-    """`policy` and `value` are trained; `value` is None where no value is learned. All in eval mode: no dropout."""
+    """`policy` and `value` are trained. `value` is None where no value is learned, `reference` where nothing looks at
+    the KL to it. All in eval mode: no dropout."""
 
     policy: torch.nn.Module
-    reference: torch.nn.Module
+    reference: torch.nn.Module | None
     value: torch.nn.Module | None
-    eos_id: int
+    eos_id: int | tuple[int, ...]
+    """what ends a completion, if several then each"""
     pad_id: int
     shared: bool
     """whether a prompt is computed once for its whole group, by all of them"""
@@ -68,30 +72,38 @@ class Position:
 
 def load_actors(policy, config: PolicyGradientConfig, machine: Runtime, log: EventLog, tokenizer) -> Actors:
     """The models of a run whose policy is this language model; with lora_rank its weights serve all of them."""
-    value = None
+    value, ends = None, end_ids(policy, tokenizer)
+    reference = _load_reference(policy, config, machine) if config.needs_reference else None
     if config.lora_rank:
         lora = {"rank": config.lora_rank, "alpha": config.lora_alpha}
-        reference = (
-            sharing(policy) if config.reference is None else load_policy(config.reference, device=machine.device)
-        )
         if config.baseline == "value":
             value = _value_over(policy, config, lora)
         policy = adapted(policy, **lora)
-    else:
-        reference = load_policy(config.reference or config.model, device=machine.device)
-        if config.baseline == "value":
-            value = _load_value_model(config, machine, log, tokenizer)
-    reference.requires_grad_(False)
-    models = [policy, reference] + ([value] if value is not None else [])
+    elif config.baseline == "value":
+        value = _load_value_model(config, machine, log, tokenizer)
+    models = [model for model in (policy, reference, value) if model is not None]
     shared = [supports_shared_prefix(model) for model in models]  # asked of each, since asking also prepares it
     return Actors(
         policy,
         reference,
         value,
-        eos_id=tokenizer.eos_token_id,
+        eos_id=ends,
         pad_id=tokenizer.pad_token_id,
         shared=all(shared),
     )
+
+
+def _load_reference(policy, config: PolicyGradientConfig, machine: Runtime):
+    """The policy's own weights where it trains low-rank updates beside them, or else a model of its own.
+
+    Where no KL is charged it is there for a curve only, and may round as reward models do.
+    """
+    if config.lora_rank and config.reference is None:
+        return sharing(policy).requires_grad_(False)
+    reference = load_policy(config.reference or config.model, device=machine.device).requires_grad_(False)
+    if machine.halves_weights and not config.charges_kl:
+        halve(reference)
+    return reference
 
 
 def _value_over(policy, config: PolicyGradientConfig, lora: dict) -> TrunkWithHead:
@@ -113,6 +125,11 @@ def _load_value_model(config, machine, log, tokenizer):
     for parameter in value.score.parameters():
         torch.nn.init.zeros_(parameter)
     return value
+
+
+def values_of(value_model, batch: Batch) -> torch.Tensor:
+    """V(s_t) for each completion token, where s_t is everything before it: (completion tokens,) float32."""
+    return in_float32(value_model.score, completion_hidden(trunk_of(value_model), batch)).squeeze(-1)
 
 
 def make_optimizer(actors: Actors, config: PolicyGradientConfig) -> torch.optim.AdamW:
@@ -180,7 +197,9 @@ def make_generator(actors: Actors, config: PolicyGradientConfig, machine: Runtim
             share=config.vllm_memory,
             seed=config.seed,
         )
-    return LocalGenerator(actors.policy, machine, eos_id=actors.eos_id, pad_id=actors.pad_id)
+    return LocalGenerator(
+        actors.policy, machine, eos_id=actors.eos_id, pad_id=actors.pad_id, tokens_at_once=config.sampling_tokens
+    )
 
 
 def resume(

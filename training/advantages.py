@@ -2,6 +2,10 @@
 
 Tensors of tokens are (completions, tokens) beside a boolean mask of the same shape that is true at real tokens; a
 row's real tokens are contiguous, with padding on either side. What stands at padding never matters, and comes out as 0.
+
+Beside a reward for each completion stands `counted`, a boolean of the same shape that is false where no source could
+score it. Such a completion is in no mean, no deviation and no number of completions, and its own advantage is 0.
+Completions of a prompt that all earned the same have an advantage of exactly 0 by any baseline of the prompt.
 """
 
 import torch
@@ -36,12 +40,6 @@ def token_rewards(scores: torch.Tensor, kl: torch.Tensor, mask: torch.Tensor, be
     return rewards
 
 
-def returns_to_go(rewards: torch.Tensor, mask: torch.Tensor, gamma: float) -> torch.Tensor:
-    """G_t = Σ_k γ^k r_{t+k} over real tokens: (completions, tokens) → (completions, tokens)."""
-    zeros = torch.zeros_like(rewards)
-    return gae(rewards, zeros, mask, gamma=gamma, lam=1.0)[0]
-
-
 def gae(
     rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, *, gamma: float, lam: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -63,43 +61,61 @@ def gae(
     return advantages, torch.where(mask, advantages + values, 0.0)
 
 
-def batch_mean_advantages(returns: torch.Tensor) -> torch.Tensor:
+def batch_mean_advantages(returns: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
     """R − mean over the batch, any shape: REINFORCE's plainest baseline (Williams 1992)."""
-    return returns - returns.mean()
+    return _centred(returns.flatten(), counted.flatten()).view_as(returns).to(returns.dtype)
 
 
-def leave_one_out_advantages(returns: torch.Tensor) -> torch.Tensor:
-    """R_k − mean of the other K−1 of the same prompt: (prompts, K) → (prompts, K). Ahmadian et al. 2024, RLOO."""
-    k = returns.shape[1]
-    if k < 2:
-        raise ValueError("a leave-one-out baseline needs at least two completions a prompt")
-    return (returns - returns.mean(1, keepdim=True)) * (k / (k - 1))
+def leave_one_out_advantages(returns: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """R_k − mean of the other n−1 of the same prompt: (prompts, K) → (prompts, K). Ahmadian et al. 2024, RLOO."""
+    n = _group_counts(counted)
+    return (_centred(returns, counted) * n / (n - 1).clamp(min=1)).to(returns.dtype)
 
 
-def group_advantages(returns: torch.Tensor, *, scaled: bool, eps: float = 1e-6) -> torch.Tensor:
+def group_advantages(returns: torch.Tensor, counted: torch.Tensor, *, scaled: bool, eps: float = 1e-4) -> torch.Tensor:
     """R_k − group mean, divided by the group's standard deviation where `scaled`: (prompts, K) → (prompts, K).
 
-    Scaled is GRPO (Shao et al. 2024), unscaled Dr. GRPO (Liu et al. 2025), which shows that the division favours
-    prompts that are too easy or too hard. The deviation is the sample's (K−1 below the line). A group of equal rewards
-    teaches nothing: its advantages are 0.
+    Scaled is GRPO, A_k = (R_k − mean R) / std R (Shao et al. 2024), unscaled Dr. GRPO, A_k = R_k − mean R (Liu et al.
+    2025), which shows that the division favours prompts that are too easy or too hard. The deviation is the sample's,
+    √(Σ (R_k − mean R)² / (n−1)), plus `eps` as in TRL: more than what float32 rounds of a score, less than what tells
+    two completions apart.
     """
-    if returns.shape[1] < 2:
+    n, centred = _group_counts(counted), _centred(returns, counted)
+    if scaled:
+        deviation = (centred.square().sum(1, keepdim=True) / (n - 1).clamp(min=1)).sqrt()
+        centred = centred / (deviation + eps)
+    return centred.to(returns.dtype)
+
+
+def _group_counts(counted: torch.Tensor) -> torch.Tensor:
+    """n, the completions of each prompt that count: (prompts, 1)."""
+    if counted.shape[1] < 2:
         raise ValueError("a group baseline needs at least two completions a prompt")
-    centred = returns - returns.mean(1, keepdim=True)
-    return centred / (returns.std(1, keepdim=True) + eps) if scaled else centred
+    return counted.sum(1, keepdim=True)
 
 
-def fill_unscored(scores: torch.Tensor) -> torch.Tensor:
-    """(prompts, K) with each NaN replaced by the mean of the group's other scores, or of all where it has none.
+def _centred(x: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+    """x − mean of the counted in the last dimension, 0 where not counted.
 
-    So a completion that no source could score moves no baseline; its own advantage is left out by the caller.
+    In float64: there the sum of n equal float32 numbers is exact and its nth part that number again, so that what is
+    equal is exactly 0, whatever it is divided by.
     """
-    means = scores.nanmean(1, keepdim=True)
-    return torch.where(scores.isnan(), torch.where(means.isnan(), scores.nanmean(), means), scores)
+    x = torch.where(counted, x.double(), 0.0)
+    mean = x.sum(-1, keepdim=True) / counted.sum(-1, keepdim=True).clamp(min=1)
+    return torch.where(counted, x - mean, 0.0)
+
+
+def groups_differ(counted: torch.Tensor, *tables: torch.Tensor) -> torch.Tensor:
+    """Whether a prompt's counted completions differ in one of the tables, all (prompts, K): (prompts,) bool."""
+    differ = torch.zeros_like(counted[:, 0])
+    for table in tables:
+        highest = torch.where(counted, table, -torch.inf).amax(1)
+        differ |= highest > torch.where(counted, table, torch.inf).amin(1)
+    return differ
 
 
 def constrained_rewards(
-    scores: torch.Tensor, passed: torch.Tensor, log_ratios: torch.Tensor, *, kl_max: float
+    scores: torch.Tensor, counted: torch.Tensor, passed: torch.Tensor, log_ratios: torch.Tensor, *, kl_max: float
 ) -> torch.Tensor:
     """What is left of a reward under constraints, all (prompts, K): max(1 − log(π/π_ref)/KL_max, 0)·σ(r − r̄), or 0.
 
@@ -111,21 +127,15 @@ def constrained_rewards(
     is beaten. Here it is how probably the policy's own average is, which needs no such response and does not saturate
     as the policy leaves the reference behind; prompts are comparable either way.
     """
-    calibrated = torch.sigmoid(scores - scores.mean(1, keepdim=True))
+    calibrated = torch.sigmoid(_centred(scores, counted)).to(scores.dtype)
     return torch.where(passed, (1 - log_ratios / kl_max).clamp(min=0) * calibrated, 0.0)
 
 
-def whiten(x: torch.Tensor, mask: torch.Tensor, *, shift_mean: bool = True, eps: float = 1e-8) -> torch.Tensor:
-    """Mean 0 (or, without `shift_mean`, as before) and variance 1 over real tokens; 0 at padding."""
-    values = x[mask]
-    mean = values.mean()
-    scaled = (x - mean) * torch.rsqrt(values.var(correction=0) + eps)
-    return torch.where(mask, scaled if shift_mean else scaled + mean, 0.0)
-
-
-def masked_mean(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The mean over real tokens of everything at once."""
-    return x[mask].mean()
+def whiten(x: torch.Tensor, mask: torch.Tensor, *, eps: float = 1e-8) -> torch.Tensor:
+    """(x − mean)/√(variance + eps) over real tokens, so mean 0 and variance 1; 0 at padding."""
+    values = x[mask].double()
+    white = (x - values.mean()) * torch.rsqrt(values.var(correction=0) + eps)
+    return torch.where(mask, white.to(x.dtype), 0.0)
 
 
 def explained_variance(values: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> float:

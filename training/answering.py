@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from training.chat import decode_completion, encode_prompt
 from training.config import ConfigError
 from training.events import EventLog
-from training.models import load_tokenizer
+from training.models import end_ids, load_tokenizer
 from training.records import Prompt, read_records
 from training.runtime import Runtime
 from training.sampling import sample
@@ -56,7 +56,7 @@ class Answerer:
                 [encode_prompt(self.tokenizer, prompt.messages) for prompt in prompts],
                 n=n,
                 max_new_tokens=self.max_tokens,
-                eos_id=self.tokenizer.eos_token_id,
+                eos_id=end_ids(policy, self.tokenizer),
                 pad_id=self.tokenizer.pad_token_id,
                 temperature=self.temperature,
                 seed=seed,

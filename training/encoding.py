@@ -6,7 +6,7 @@ from training.batching import Example
 from training.chat import encode_completion, encode_prompt, truncate_prompt
 from training.config import ConfigError, TrainingConfig
 from training.events import EventLog
-from training.records import Message, Preference
+from training.records import Message, Preference, Prompt
 from training.splits import Split
 
 
@@ -43,6 +43,20 @@ def encode_examples(
         )
     _report_left_out(dropped, len(rows), max_length, log, name)
     return examples
+
+
+def encode_prompts(tokenizer, prompts: Sequence[Prompt], *, max_length: int, log: EventLog) -> list[list[int]]:
+    """The prompts' ids. One too long loses its start, a system prompt first; that is counted and said."""
+    whole = [encode_prompt(tokenizer, prompt.messages) for prompt in prompts]
+    shortened = [index for index, ids in enumerate(whole) if len(ids) > max_length]
+    if shortened:
+        log.message(
+            f"{len(shortened)} of {len(prompts)} prompts lost their start, and a system prompt with it, to fit "
+            f"max_prompt_length={max_length} (rows {_first(shortened)}; the longest has {max(map(len, whole))} "
+            "tokens): the policy answers what is left, and the rewards judge by the whole",
+            "warning",
+        )
+    return [ids[-max_length:] for ids in whole]
 
 
 def fitting_rows(

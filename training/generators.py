@@ -10,8 +10,9 @@ from typing import Protocol
 import torch
 
 from training.decoder import FusedDecoder
+from training.errors import TrainingError, is_out_of_memory
 from training.runtime import Runtime
-from training.sampling import Completion, sample
+from training.sampling import TOKENS_AT_ONCE, Completion, sample
 from training.static_decoder import StaticDecoder
 
 
@@ -34,8 +35,11 @@ class LocalGenerator:
     cast once a round.
     """
 
-    def __init__(self, policy, machine: Runtime, *, eos_id: int, pad_id: int):
+    def __init__(
+        self, policy, machine: Runtime, *, eos_id: int | Sequence[int], pad_id: int, tokens_at_once=TOKENS_AT_ONCE
+    ):
         self.policy, self.machine, self.eos_id, self.pad_id = policy, machine, eos_id, pad_id
+        self.tokens_at_once = tokens_at_once
         self.decoder = None
         if FusedDecoder.supports(policy):
             dtype = torch.bfloat16 if machine.bf16 else torch.float32
@@ -51,7 +55,13 @@ class LocalGenerator:
     def sample(self, prompts, *, n, max_new_tokens, temperature, seed, places=None) -> list[list[Completion]]:
         autocast = self.machine.bf16 and self.decoder is None
         with torch.autocast(self.machine.device.type, torch.bfloat16, enabled=autocast):
-            return sample(
-                self.policy, prompts, n=n, max_new_tokens=max_new_tokens, eos_id=self.eos_id, pad_id=self.pad_id,
-                temperature=temperature, seed=seed, decoder=self.decoder, places=places,
-            )  # fmt: skip
+            try:
+                return sample(
+                    self.policy, prompts, n=n, max_new_tokens=max_new_tokens, eos_id=self.eos_id, pad_id=self.pad_id,
+                    temperature=temperature, seed=seed, decoder=self.decoder, places=places,
+                    tokens_at_once=self.tokens_at_once,
+                )  # fmt: skip
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise TrainingError("memory ran out in sampling: lower sampling_tokens, or max_tokens") from error

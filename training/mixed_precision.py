@@ -15,6 +15,15 @@ from transformers import PreTrainedModel
 from training.logprobs import trunk_of
 
 
+def in_float32(head: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+    """A head's output, whatever the trunk computed in: differences of rewards are small beside rewards.
+
+    A head on top of a trunk is one number a token, so it costs nothing to compute exactly.
+    """
+    with torch.autocast(hidden.device.type, enabled=False):
+        return head(hidden.float())
+
+
 class MasterWeights:
     """The float32 weights of a module some of whose parameters are bfloat16 copies, until `restore`.
 

@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 
 from training.chat import PLAIN_TEMPLATE
 from training.config import ConfigError, TrainingConfig
+from training.events import EventLog
 from training.files import fsync_tree, permit_like, replace_directory
 
 transformers.logging.disable_progress_bar()
@@ -91,6 +92,31 @@ def is_reward_model(source: str) -> bool:
     if classifies and config.num_labels != 1:
         raise ModelLoadError(f"{source} is a classifier of {config.num_labels} labels, not a reward model of one")
     return classifies
+
+
+def end_ids(model, tokenizer) -> tuple[int, ...]:
+    """What ends an answer: the tokenizer's end of sequence, and the others where generation_config has a list of them.
+
+    Gemma's and Llama's chat models end a turn by another token than a text.
+    """
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return tuple(dict.fromkeys([tokenizer.eos_token_id, *(named if isinstance(named, list) else [])]))
+
+
+def check_positions(model, tokens: int, log: EventLog) -> None:
+    """Say that the model was never trained on sequences of so many tokens; ConfigError where it cannot read them.
+
+    Rotary and relative positions go on past what a model was trained on, learned ones end there.
+    """
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if limit is None or tokens <= limit:
+        return
+    sentence = f"the longest prompt with max_tokens comes to {tokens} tokens, and the model has {limit} positions"
+    words = model.get_input_embeddings()
+    tables = [module for module in model.modules() if isinstance(module, torch.nn.Embedding) and module is not words]
+    if any(limit <= table.num_embeddings < limit + 8 for table in tables):  # OPT's has two rows more
+        raise ConfigError(f"{sentence}: lower max_tokens or max_prompt_length")
+    log.message(f"{sentence}: beyond those its answers are not what it was trained for", "warning")
 
 
 def prepare_training(model, config: TrainingConfig):

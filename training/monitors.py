@@ -65,7 +65,7 @@ class Monitor:
                 f"every completion was cut off at max_tokens={self.config.max_tokens}: none was scored whole",
             )
         if last["equal_groups"] == 1 and self.config.samples > 1:
-            yield "equal", "all completions of each prompt scored the same: there is nothing to tell them apart by"
+            yield "equal", "all completions of each prompt earned the same: there is nothing to tell them apart by"
         if last.get("passed") == 0:
             yield "judges", "no completion passed all judges: there is nothing to reinforce"
         if last.get("reward_failures", 0) > _FAILURES:

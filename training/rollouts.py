@@ -44,20 +44,20 @@ class Rollout:
     """(completions,) bool: cut off before an end-of-sequence token"""
     scored: Scores
     """(completions,) each: what the reward sources gave"""
-    scores: torch.Tensor
-    """(completions,) their sum; where a source failed, a stand-in that moves no baseline"""
     counted: torch.Tensor
-    """(completions,) bool: no source failed, so the update may use it"""
+    """(completions,) bool: no source failed, so baselines and the update know it"""
     rewards: torch.Tensor
-    """(completions,) scores scaled, clipped and with penalties: what the policy is to maximise"""
+    """(completions,) scores scaled, clipped and with penalties: what the policy is to maximise; 0 where not counted"""
     sampled_logprobs: torch.Tensor
     """(completions, tokens) under the policy, as the sampler computed them"""
     logprobs: torch.Tensor
     """(completions, tokens) under the policy that sampled, as the trainer computes them: log π_old"""
-    reference_logprobs: torch.Tensor
-    """(completions, tokens) log π_ref"""
+    reference_logprobs: torch.Tensor | None
+    """(completions, tokens) log π_ref, where something looks at it"""
     values: torch.Tensor | None
     """(completions, tokens) V(s_t) before the token, of the value model as it was"""
+    discarded: torch.Tensor | None
+    """() the share of the groups drawn that taught nothing and gave way to others, with dynamic sampling"""
 
     @property
     def group(self) -> int:
@@ -76,6 +76,10 @@ class Rollout:
     def pick(self, tensor: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The batch's completion tokens of a (completions, tokens) tensor, flat: (completion tokens,)."""
         return tensor[self.rows(batch.indices)[batch.completion_of_token], batch.offsets]
+
+    def counted_tokens(self, batch: Batch) -> torch.Tensor:
+        """(completion tokens,) bool: those of the batch's completions that count."""
+        return self.counted[self.rows(batch.indices)][batch.completion_of_token]
 
     def state(self) -> dict[str, torch.Tensor]:
         """All of it as tensors on the CPU, for a checkpoint; `restored` is the inverse."""
@@ -127,6 +131,13 @@ def token_mask(examples: tuple[Example, ...], device) -> torch.Tensor:
     """(completions, tokens) true at real tokens."""
     lengths = torch.tensor([len(ids) for example in examples for ids in example.completions], device=device)
     return torch.arange(int(lengths.max()), device=device) < lengths[:, None]
+
+
+def sampled_table(completions: list[Completion], mask: torch.Tensor) -> torch.Tensor:
+    """The sampler's log-probabilities: (completions, tokens)."""
+    table = torch.zeros(mask.shape)
+    table[mask.cpu()] = torch.tensor([logprob for completion in completions for logprob in completion.logprobs])
+    return table.to(mask.device)
 
 
 @torch.no_grad()

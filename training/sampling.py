@@ -22,7 +22,7 @@ _BLOCK = 128
 
 @dataclass(frozen=True)
 class Completion:
-    """One sampled completion. `ids` end in the end-of-sequence id unless `truncated`, when the limit came first.
+    """One sampled completion. `ids` end in an end-of-sequence id unless `truncated`, when the limit came first.
 
     `logprobs[t]` is log π(ids[t] | prompt, ids[<t]) under the distribution that was sampled from, so divided by the
     temperature; of a greedy completion it is that of temperature 1.
@@ -40,7 +40,7 @@ def sample(
     *,
     n: int = 1,
     max_new_tokens: int,
-    eos_id: int,
+    eos_id: int | Sequence[int],
     pad_id: int,
     temperature: float = 1.0,
     seed: int = 0,
@@ -53,8 +53,8 @@ def sample(
     Sample k of prompt i draws its tokens from random numbers of its own, fixed by `seed`, i and k, so neither
     `tokens_at_once` (prompt and completion tokens held in the cache together) nor the other prompts' lengths change
     what is drawn. No top-k or top-p: what is sampled from is exactly what is trained. A `decoder` computes in place of
-    the model's own forward. Where these prompts are some of a longer list, `places` tells which, so that they draw what
-    they would in the whole of it.
+    the model's own forward. Each of several `eos_id` ends a completion. Where these prompts are some
+    of a longer list, `places` tells which, so that they draw what they would in the whole of it.
     """
     if not all(prompts):
         raise ValueError("every prompt needs at least one token, since the first new token is predicted from it")
@@ -63,22 +63,20 @@ def sample(
     whole_list = max(places, default=-1) + 1
     draws = torch.rand((whole_list, n, max_new_tokens), generator=generator, dtype=torch.float64)[places]
     decoder = decoder or ModelDecoder(model)
+    ends = {eos_id} if isinstance(eos_id, int) else set(eos_id)
     completions: list[list[Completion]] = [[] for _ in prompts]
     was_training = model.training
     model.eval()
     try:
         for chosen in _batches([len(prompt) for prompt in prompts], n, max_new_tokens, tokens_at_once):
             batch = [prompts[i] for i in chosen]
-            rows = _sample_batch(
-                decoder,
-                batch,
-                draws[chosen],
-                eos_id=eos_id,
-                pad_id=pad_id,
-                temperature=temperature,
-            )
-            for position, i in enumerate(chosen):
-                completions[i] = rows[position * n : (position + 1) * n]
+            longest = max(map(len, batch)) + max_new_tokens
+            # The completions of one prompt may be too many for the cache by themselves.
+            for some in draws[chosen].split(max(1, tokens_at_once // (longest * len(batch))), 1):
+                rows = _sample_batch(decoder, batch, some, ends=ends, pad_id=pad_id, temperature=temperature)
+                each = some.shape[1]
+                for position, i in enumerate(chosen):
+                    completions[i] += rows[position * each : (position + 1) * each]
     finally:
         model.train(was_training)
     return completions
@@ -96,7 +94,7 @@ def _batches(lengths: list[int], n: int, max_new_tokens: int, tokens_at_once: in
         yield batch
 
 
-def _sample_batch(decoder, prompts, draws, *, eos_id: int, pad_id: int, temperature: float) -> list[Completion]:
+def _sample_batch(decoder, prompts, draws, *, ends: set[int], pad_id: int, temperature: float) -> list[Completion]:
     """The completions of a batch, prompt by prompt. `draws` (prompts, n, new tokens) are uniform in [0, 1)."""
     device = decoder.device
     n, max_new_tokens = draws.shape[1:]
@@ -117,7 +115,8 @@ def _sample_batch(decoder, prompts, draws, *, eos_id: int, pad_id: int, temperat
         # A row that has ended but not left yet writes padding, which no one reads.
         ids[rows, t] = torch.where(running, token, pad_id)
         logprobs[rows, t] = torch.where(running, logprob, 0.0)
-        running &= token != eos_id
+        for end in ends:
+            running &= token != end
         if t + 1 == max_new_tokens:
             break
         if (t + 1) % look_every == 0:
@@ -129,7 +128,7 @@ def _sample_batch(decoder, prompts, draws, *, eos_id: int, pad_id: int, temperat
                 decoder.keep(keep)
                 rows, token, running = rows[keep], token[keep], running[keep]
         logits = decoder.step(token)
-    return _cut(ids.tolist(), logprobs.tolist(), eos_id)
+    return _cut(ids.tolist(), logprobs.tolist(), ends)
 
 
 def draw(logits: torch.Tensor, draws: torch.Tensor, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -171,10 +170,9 @@ def _closed_up(running: torch.Tensor, left: int) -> torch.Tensor:
     return keep
 
 
-def _cut(ids: list[list[int]], logprobs: list[list[float]], eos_id: int) -> list[Completion]:
+def _cut(ids: list[list[int]], logprobs: list[list[float]], ends: set[int]) -> list[Completion]:
     completions = []
     for row, row_logprobs in zip(ids, logprobs, strict=True):
-        truncated = eos_id not in row
-        length = len(row) if truncated else row.index(eos_id) + 1
-        completions.append(Completion(tuple(row[:length]), tuple(row_logprobs[:length]), truncated))
+        length = next((place for place, token in enumerate(row, 1) if token in ends), len(row))
+        completions.append(Completion(tuple(row[:length]), tuple(row_logprobs[:length]), row[length - 1] not in ends))
     return completions

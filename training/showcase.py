@@ -6,12 +6,15 @@ import torch
 
 from training.chat import decode_completion, encode_prompt
 from training.events import EventLog
+from training.models import end_ids
 from training.records import Prompt
 from training.sampling import sample
 
 
 class Showcase:
     """Remembers the answers of the model as it was; `show` logs them beside those of the model as it is.
+
+    Prompts lose their start beyond `max_prompt_length`, as in training.
 
     With `score` (prompts, answers → one number each) the rewards of both are shown too.
     """
@@ -24,10 +27,13 @@ class Showcase:
         *,
         count: int,
         max_new_tokens: int,
+        max_prompt_length: int | None = None,
         score: Callable[[list[Prompt], list[str]], torch.Tensor] | None = None,
     ):
         self.tokenizer, self.max_new_tokens, self.score = tokenizer, max_new_tokens, score
         self.prompts = _distinct(prompts)[:count]
+        whole = [encode_prompt(tokenizer, prompt.messages) for prompt in self.prompts]
+        self.prompt_ids = [ids[-max_prompt_length:] for ids in whole] if max_prompt_length else whole
         self.before = self._answers(model)
         self.rewards_before = self._rewards(self.before)
 
@@ -50,9 +56,9 @@ class Showcase:
         """Greedy, so that a difference is the training's and not chance."""
         completions = sample(
             model,
-            [encode_prompt(self.tokenizer, prompt.messages) for prompt in self.prompts],
+            self.prompt_ids,
             max_new_tokens=self.max_new_tokens,
-            eos_id=self.tokenizer.eos_token_id,
+            eos_id=end_ids(model, self.tokenizer),
             pad_id=self.tokenizer.pad_token_id,
             temperature=0.0,
         )

@@ -7,21 +7,25 @@ rounds otherwise than the trainer does, `sampler_gap` shows by how much.
 """
 
 import os
+from collections.abc import Sequence
 
 import torch
 
 from training.config import ConfigError
+from training.models import load_config
 from training.sampling import Completion
 
 
 class VLLMGenerator:
     """As `generators.LocalGenerator`. `share`: of the GPU's memory for vLLM's weights and cache."""
 
-    def __init__(self, policy, source: str, *, eos_id: int, max_length: int, share: float, seed: int):
+    def __init__(self, policy, source: str, *, eos_id: int | Sequence[int], max_length: int, share: float, seed: int):
         # One process, or the engine would be another one that the weights had to be sent to.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         vllm = imported()
-        self.policy, self.eos_id = policy, eos_id
+        self.policy, self.ends = policy, [eos_id] if isinstance(eos_id, int) else list(eos_id)
+        # A row for a pad token that the tokenizer lacked is ours alone: the engine reads the source, which has none.
+        self.vocabulary = load_config(source).get_text_config().vocab_size
         self.sampling_params = vllm.SamplingParams
         self.engine = vllm.LLM(
             model=source,
@@ -35,7 +39,11 @@ class VLLMGenerator:
 
     @torch.no_grad()
     def sync(self) -> None:
-        weights = [(name, parameter.detach()) for name, parameter in self.policy.named_parameters()]
+        words = [self.policy.get_input_embeddings().weight, self.policy.get_output_embeddings().weight]
+        weights = [
+            (name, weight.detach()[: self.vocabulary if any(weight is of for of in words) else None])
+            for name, weight in self.policy.named_parameters()
+        ]
         self.engine.apply_model(lambda model: len(model.load_weights(weights) or ()))
         self.engine.reset_prefix_cache()  # what was cached was computed by the old weights
 
@@ -45,8 +53,8 @@ class VLLMGenerator:
                 # vLLM gives sample k of a prompt the prompt's seed plus k, and a seed must be no one else's.
                 n=n, seed=(seed + n * place) % 2**62, temperature=temperature, max_tokens=max_new_tokens, logprobs=0,
                 top_p=1.0, top_k=0, min_p=0.0, repetition_penalty=1.0, detokenize=False,
-                # The model's generation_config may name further ends, at which our own sampler would go on.
-                stop_token_ids=[self.eos_id], ignore_eos=True,
+                # Our own sampler's ends, whatever else the source may name.
+                stop_token_ids=self.ends, ignore_eos=True,
             )
             for place in (range(len(prompts)) if places is None else places)
         ]  # fmt: skip
@@ -58,7 +66,7 @@ class VLLMGenerator:
     def _completion(self, output) -> Completion:
         ids = tuple(output.token_ids)
         logprobs = tuple(of_token[id].logprob for id, of_token in zip(ids, output.logprobs, strict=True))
-        return Completion(ids, logprobs, truncated=ids[-1] != self.eos_id)
+        return Completion(ids, logprobs, truncated=ids[-1] not in self.ends)
 
 
 def check(processes: int) -> None:

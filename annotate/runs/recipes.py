@@ -99,7 +99,7 @@ RECIPES: dict[str, SiteRecipe] = {
     "dapo": _policy_gradient(
         "DAPO",
         _("GRPO that lets rare words rise further, and draws again where all answers to a prompt score the same."),
-        clip_high=0.28, overlong_cache=16,
+        clip_high=0.28, overlong_cache=None,
     ),
     "cgpo": _policy_gradient(
         "CGPO",

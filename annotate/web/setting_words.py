@@ -48,7 +48,7 @@ SHOWN = {
     gettext_noop("Clip high"),
     gettext_noop("The probability ratio is clipped at 1 + this"),
     gettext_noop("Overlong cache"),
-    gettext_noop("Last tokens of the length limit in which a penalty rises to 1; 0 for none"),
+    gettext_noop("Last tokens of max_tokens in which a penalty rises to 1; none for a quarter, 0 for no penalty"),
     gettext_noop("Kl max"),
     gettext_noop("For baseline=constrained: nats at which nothing is left of a reward"),
     gettext_noop("How dear it is to leave the reference; of simpo the scale of its reward"),

@@ -22,7 +22,7 @@ VOCABULARY, EOS, PAD, REWARDED = 24, 1, 0, 7
 
 def settings_of(preset, output, **settings):
     fixed = {"model": "m", "reward_model": "r", "prompts": "p", "device": "cpu", "precision": "fp32"}
-    sizes = {"prompts_per_step": 4, "samples": 4, "max_tokens": 8, "overlong_cache": 0, "checkpoint_every": 0}
+    sizes = {"prompts_per_step": 4, "samples": 4, "max_tokens": 8, "checkpoint_every": 0}
     return resolve(preset, None, {**fixed, **sizes, "output": str(output), **settings})
 
 

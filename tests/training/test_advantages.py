@@ -1,5 +1,6 @@
 """KL estimators, token rewards, GAE and baselines against numbers worked out by hand and closed forms."""
 
+import functools
 import math
 
 import pytest
@@ -128,26 +129,65 @@ def test_gae_is_the_weighted_mean_of_n_step_advantages(gamma, lam):
 # --- baselines --------------------------------------------------------------------------------------------------------
 
 RETURNS = torch.tensor([[1.0, 2.0, 6.0], [4.0, 4.0, 4.0]])
+ALL = torch.ones(2, 3, dtype=torch.bool)
+BASELINES = {
+    "batch": adv.batch_mean_advantages,
+    "leave_one_out": adv.leave_one_out_advantages,
+    "group": functools.partial(adv.group_advantages, scaled=False),
+    "group_std": functools.partial(adv.group_advantages, scaled=True),
+}
 
 
 def test_batch_mean():
-    torch.testing.assert_close(adv.batch_mean_advantages(RETURNS), torch.tensor([[-2.5, -1.5, 2.5], [0.5, 0.5, 0.5]]))
+    expected = torch.tensor([[-2.5, -1.5, 2.5], [0.5, 0.5, 0.5]])
+    torch.testing.assert_close(adv.batch_mean_advantages(RETURNS, ALL), expected)
 
 
 def test_leave_one_out_compares_with_the_others():
     expected = torch.tensor([[1 - 4.0, 2 - 3.5, 6 - 1.5], [0.0, 0.0, 0.0]])
-    torch.testing.assert_close(adv.leave_one_out_advantages(RETURNS), expected)
+    torch.testing.assert_close(adv.leave_one_out_advantages(RETURNS, ALL), expected)
     with pytest.raises(ValueError, match="two completions"):
-        adv.leave_one_out_advantages(RETURNS[:, :1])
+        adv.leave_one_out_advantages(RETURNS[:, :1], ALL[:, :1])
 
 
 def test_group_baselines():
     """The first group's mean is 3 and its deviation √((4 + 1 + 9)/2) = √7."""
     centred = torch.tensor([[-2.0, -1.0, 3.0], [0.0, 0.0, 0.0]])
-    torch.testing.assert_close(adv.group_advantages(RETURNS, scaled=False), centred)
-    scaled = adv.group_advantages(RETURNS, scaled=True)
-    torch.testing.assert_close(scaled[0], centred[0] / math.sqrt(7), rtol=1e-5, atol=0)
+    torch.testing.assert_close(adv.group_advantages(RETURNS, ALL, scaled=False), centred)
+    scaled = adv.group_advantages(RETURNS, ALL, scaled=True)
+    torch.testing.assert_close(scaled[0], centred[0] / (math.sqrt(7) + 1e-4), rtol=1e-6, atol=0)
     assert not scaled[1].any()
+
+
+@pytest.mark.parametrize("k", [3, 5, 6, 7, 8, 10, 12, 16])
+@pytest.mark.parametrize("reward", [17.3, 5.1, 0.1, -0.7, 33.3])
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_equal_rewards_have_an_advantage_of_exactly_0(baseline, reward, k):
+    """In float32 the mean of eight 17.3 is none, and over a deviation of nothing the difference became −0.63."""
+    returns, counted = torch.full((1, k), reward), torch.ones(1, k, dtype=torch.bool)
+    assert not BASELINES[baseline](returns, counted).any()
+    returns[0, 1], counted[0, 1] = math.nan, False
+    assert not BASELINES[baseline](returns, counted).any()
+
+
+@pytest.mark.parametrize("baseline", BASELINES)
+def test_a_completion_without_a_reward_is_as_if_it_had_not_been_drawn(baseline):
+    """Rewards 1 and 3 of eight completions: ±1, by the deviation √2 ±0.7071, against the one other ±2."""
+    returns = torch.tensor([[1.0, math.nan, 3.0, math.nan, math.nan, math.nan, math.nan, math.nan]])
+    advantages = BASELINES[baseline](returns, ~returns.isnan())
+    size = {"batch": 1, "group": 1, "group_std": 1 / (math.sqrt(2) + 1e-4), "leave_one_out": 2}[baseline]
+    assert advantages[0].tolist() == pytest.approx([-size, 0, size, 0, 0, 0, 0, 0])
+    alone = returns[:, [1, 2]]  # one of a group, or none, has nothing to be compared with
+    assert not BASELINES[baseline](alone, ~alone.isnan()).any()
+    assert not BASELINES[baseline](returns, torch.zeros_like(returns, dtype=torch.bool)).any()
+
+
+def test_groups_differ_where_two_counted_completions_do():
+    nan = math.nan
+    rewards = torch.tensor([[1.0, 2.0, nan], [2.0, 2.0, nan], [nan, nan, 3.0], [nan, nan, nan], [2.0, 2.0, 2.0]])
+    passed = torch.tensor([[True] * 3] * 4 + [[True, False, True]])
+    assert adv.groups_differ(~rewards.isnan(), rewards).tolist() == [True, False, False, False, False]
+    assert adv.groups_differ(~rewards.isnan(), rewards, passed).tolist() == [True, False, False, False, True]
 
 
 # --- whitening and what is measured -----------------------------------------------------------------------------------
@@ -159,7 +199,6 @@ def test_whitening_counts_real_tokens_only():
     white = adv.whiten(x, mask)
     spread = math.sqrt(8 / 3)
     torch.testing.assert_close(white, torch.tensor([[-2 / spread, 0, 0], [2 / spread, 0, 0]]))
-    torch.testing.assert_close(adv.whiten(x, mask, shift_mean=False)[mask], white[mask] + 3)
 
 
 def test_explained_variance():
@@ -184,7 +223,7 @@ def test_the_overlong_penalty_rises_in_the_last_part_of_the_limit():
     torch.testing.assert_close(adv.overlong_penalty(lengths, limit=100, cache=20), torch.tensor([0.0, 0.0, -0.5, -1.0]))
 
 
-# --- constraints, and completions without a score ---------------------------------------------------------------------
+# --- constraints ------------------------------------------------------------------------------------------------------
 
 
 def test_what_judges_and_the_kl_leave_of_a_reward():
@@ -192,14 +231,15 @@ def test_what_judges_and_the_kl_leave_of_a_reward():
     scores = torch.tensor([[2.0, 0.0], [1.0, 1.0]])
     passed = torch.tensor([[True, True], [False, True]])
     log_ratios = torch.tensor([[0.0, 1.0], [0.0, 5.0]])
-    left = adv.constrained_rewards(scores, passed, log_ratios, kl_max=2.0)
+    left = adv.constrained_rewards(scores, ALL[:, :2], passed, log_ratios, kl_max=2.0)
     assert left.flatten().tolist() == pytest.approx([0.731059, 0.134471, 0.0, 0.0], abs=1e-6)
-    advantages = adv.batch_mean_advantages(left)  # better than average and passed: the first alone
+    advantages = adv.batch_mean_advantages(left, ALL[:, :2])  # better than average and passed: the first alone
     assert (advantages > 0).tolist() == [[True, False], [False, False]]
 
 
-def test_completions_without_a_score_move_no_baseline():
-    nan = math.nan
-    filled = adv.fill_unscored(torch.tensor([[1.0, nan, 3.0], [nan, nan, nan], [5.0, 5.0, 8.0]]))
-    assert filled.tolist() == [[1, 2, 3], [pytest.approx(22 / 5)] * 3, [5, 5, 8]]
-    assert adv.group_advantages(filled, scaled=False)[0].tolist() == [-1, 0, 1]
+def test_a_constrained_reward_is_calibrated_against_what_was_scored():
+    """The mean of 2 and 0 is 1, whatever stands in the third place."""
+    scores = torch.tensor([[2.0, 0.0, math.nan]])
+    passed = torch.ones(1, 3, dtype=torch.bool)
+    left = adv.constrained_rewards(scores, ~scores.isnan(), passed, torch.zeros(1, 3), kl_max=2.0)
+    assert left[0, :2].tolist() == pytest.approx([0.731059, 0.268941], abs=1e-6) and left.isfinite().all()

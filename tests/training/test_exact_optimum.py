@@ -64,7 +64,9 @@ def test_the_optimum_under_constraints_leaves_the_same_of_every_reward(world):
     rewards = (world.rewards - mean_reward)[:, None]  # the prompt's mean is that of the pair (r, −r): 0
     log_ratios = (target - reference).nan_to_num(neginf=0.0)[:, None].expand(-1, 2)
     passed = world.passes[:, None].expand(-1, 2)
-    left = constrained_rewards(torch.cat([rewards, -rewards], 1), passed, log_ratios, kl_max=2.0)[:, 0]
+    left = constrained_rewards(
+        torch.cat([rewards, -rewards], 1), torch.ones_like(passed), passed, log_ratios, kl_max=2.0
+    )[:, 0]
     assert left[world.passes].std() < 1e-9 < left[world.passes].min() and left[~world.passes].abs().max() == 0
     kl_to_reference = float((target[world.passes].exp() * (target - reference)[world.passes]).sum())
     assert 0 < kl_to_reference < 2.0

@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 from transformers import (
+    AutoModelForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -21,7 +22,7 @@ from transformers import (
 )
 
 from tests.training.policies import EOS, PAD, learn, make_actors, quiet, scored, settings_of
-from tests.training.tiny import make_gpt2, make_llama, save_tiny
+from tests.training.tiny import make_gpt2, make_llama, make_tokenizer, save_tiny
 from training import sampling
 from training.batching import Example, collate
 from training.config import ConfigError
@@ -33,6 +34,7 @@ from training.models import load_policy
 from training.recipes.policy_gradient import improve
 from training.runtime import start
 from training.static_decoder import StaticDecoder
+from training.vllm_generator import VLLMGenerator
 
 BF16 = SimpleNamespace(bf16=True, device=torch.device("cpu"))
 
@@ -175,13 +177,15 @@ class FakeLLM:
     ):
         assert logprobs_mode == "processed_logprobs" and skip_tokenizer_init and 0 < gpu_memory_utilization <= 1
         assert 0 <= seed < 2**32
-        self.model, self.resets, self.longest = load_policy(model), 0, max_model_len
+        self.model = AutoModelForCausalLM.from_pretrained(model)  # as it is, with no row for a pad token of ours
+        self.resets, self.longest = 0, max_model_len
         self.model.load_weights = self.load_weights
         FakeLLM.made = self
 
     def load_weights(self, weights):
         mine = dict(self.model.named_parameters())
         for name, tensor in weights:
+            assert tensor.shape == mine[name].shape  # vLLM's loader takes no other
             if not self.deaf:
                 mine[name].data.copy_(tensor)
         return set(mine)
@@ -226,7 +230,7 @@ def fake_vllm(monkeypatch):
 
 
 def options(tmp_path):
-    policy = make_llama(24)
+    policy = make_llama()
     return {
         "generator": "vllm", "model": save_tiny(tmp_path / "policy", policy), "steps": 3, "learning_rate": 1e-2,
         "warmup": 0, "temperature": 0.8,
@@ -248,6 +252,19 @@ def test_vllm_has_the_policys_weights_every_round(tmp_path, fake_vllm):
     # The last round was drawn from the policy as two updates had left it, which is not as it began.
     begin = load_policy(settings.model).state_dict()
     assert any(not torch.equal(begin[name], p) for name, p in FakeLLM.made.model.named_parameters())
+
+
+def test_vllm_is_not_given_the_row_of_a_pad_token_that_its_model_lacks(tmp_path, fake_vllm):
+    vocabulary = len(make_tokenizer()) - 1
+    source = save_tiny(tmp_path / "policy", make_llama(vocabulary))
+    policy = load_policy(source)
+    assert policy.get_input_embeddings().num_embeddings == vocabulary + 1
+    generator = VLLMGenerator(policy, source, eos_id=(EOS, 5), max_length=32, share=0.3, seed=0)
+    policy.get_output_embeddings().weight.data += 1e-3
+    generator.sync()
+    taken = FakeLLM.made.model.get_output_embeddings().weight
+    assert torch.equal(taken, policy.get_output_embeddings().weight[:vocabulary])
+    assert generator.ends == [EOS, 5]
 
 
 def test_a_generator_that_disagrees_is_noticed(tmp_path, fake_vllm, monkeypatch):

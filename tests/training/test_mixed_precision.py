@@ -7,8 +7,9 @@ from transformers import LlamaConfig, LlamaForSequenceClassification
 from tests.training.runs import train, write_lines
 from tests.training.tiny import make_llama, save_tiny
 from training import tree_attention
+from training.actors import values_of
 from training.batching import Example, collate
-from training.logprobs import completion_logprobs, supports_shared_prefix
+from training.logprobs import completion_hidden, completion_logprobs, supports_shared_prefix
 from training.mixed_precision import halve, halved
 from training.records import Prompt
 from training.rewards.model import RewardModelSource
@@ -51,6 +52,23 @@ def test_a_reward_model_in_halves_scores_nearly_the_same(tmp_path):
     expected, scores = exact.score(*asked), halves.score(*asked)
     assert scores.dtype == torch.float32 and not torch.equal(scores, expected)
     torch.testing.assert_close(scores, expected, atol=0.02 * float(expected.abs().max()), rtol=0)
+
+
+def test_heads_compute_in_float32_under_autocast(tmp_path):
+    """Scores near 15 are 1/16 apart in bfloat16: what tells the completions of a prompt apart would be lost."""
+    torch.manual_seed(0)
+    model = LlamaForSequenceClassification(LlamaConfig(**make_llama().config.to_dict() | {"num_labels": 1})).eval()
+    examples = [Example((5, 6), ((7, 1), (8, 9, 1), (10, 1)))]
+    batch = collate(examples, 0, shared=False)
+    source = RewardModelSource(save_tiny(tmp_path / "reward", model))
+    with torch.autocast("cpu", BF16):
+        values = values_of(model, batch)
+        states = completion_hidden(model.model, batch)
+        scores = source.score([Prompt(messages=[{"role": "user", "content": "Say"}])] * 3, ["yes", "no", "longer"])
+    assert values.dtype == torch.float32
+    torch.testing.assert_close(values, states.float() @ model.score.weight[0].detach(), rtol=1e-6, atol=1e-7)
+    for numbers in (values, scores):
+        assert not torch.equal(numbers, numbers.bfloat16().float())
 
 
 def test_gradients_of_parts_are_added_in_float32():

@@ -30,7 +30,7 @@ def said(tmp_path, rounds):
     ("rounds", "words"),
     [
         ([{"truncated": 1.0}] * 3, "max_tokens=8"),
-        ([{"equal_groups": 1.0}] * 3, "scored the same"),
+        ([{"equal_groups": 1.0}] * 3, "earned the same"),
         ([{"kl": 2.0}, {"kl": 6.5}, {"kl": 9.0}], "twice kl_target"),
         ([{"reward": i, "length": 20 + 3 * i} for i in range(12)], "paying for length"),
         ([{"entropy": 2 * 0.85**i} for i in range(12)], "entropy fell"),
@@ -125,4 +125,4 @@ def test_a_run_that_collapses_logs_it_and_says_it(tmp_path):
     assert metrics["self_similarity"] > 0.9 and metrics["distinct_2"] < 0.5
     texts = [line["text"] for line in map(json.loads, log.path.read_text().splitlines()) if line["kind"] == "message"]
     assert any("collapsed to one answer" in text for text in texts)
-    assert any("scored the same" in text for text in texts)
+    assert any("earned the same" in text for text in texts)

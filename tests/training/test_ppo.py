@@ -177,7 +177,7 @@ def test_a_constrained_advantage_by_hand(tmp_path):
     _, _, rollout = first_round(settings, actors, score)
     credit = assign_credit(rollout, settings, 0.0)
     left = torch.zeros(4, 4)
-    for prompt, rewards in enumerate(rollout.scores.view(4, 4).tolist()):
+    for prompt, rewards in enumerate(rollout.scored.total.view(4, 4).tolist()):
         for place, reward in enumerate(rewards):
             row = prompt * 4 + place
             log_ratio = float((rollout.logprobs - rollout.reference_logprobs)[row][rollout.mask[row]].sum())
@@ -186,6 +186,22 @@ def test_a_constrained_advantage_by_hand(tmp_path):
     assert left.std() > 0.1 and (left == 0).sum() >= 4
     expected = (left - left.mean()).view(-1, 1) * rollout.mask
     torch.testing.assert_close(credit.advantages, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_run_that_charges_no_kl_needs_no_reference(tmp_path):
+    """The same weights come out with and without it, and without its curve."""
+    options = {"steps": 2, "learning_rate": 1e-2, "warmup": 0, "resume": False}
+    trained, metrics = [], []
+    for watched in (True, False):
+        settings = settings_of("dr_grpo", tmp_path, watch_kl=watched, **options)
+        actors = make_actors(value=False)
+        assert settings.needs_reference == watched
+        metrics.append(learn(settings, actors if watched else dataclasses.replace(actors, reference=None)))
+        trained.append(actors.policy.state_dict())
+    assert all(torch.equal(trained[1][name], tensor) for name, tensor in trained[0].items())
+    assert metrics[0].keys() - metrics[1].keys() == {"kl"}
+    assert settings_of("dr_grpo", tmp_path, watch_kl=False, beta=0.1).needs_reference
+    assert settings_of("cgpo", tmp_path, watch_kl=False, judges='{"source": "json"}').needs_reference
 
 
 def test_curves_are_means_over_real_tokens_however_they_are_batched(tmp_path):
@@ -255,7 +271,7 @@ def test_a_cut_off_completion_pays_a_penalty(tmp_path):
     settings = settings_of("ppo", tmp_path, max_tokens=30, no_eos_penalty=2.5)
     _, _, rollout = first_round(settings, make_actors(value=True))
     assert 0 < rollout.truncated.sum() < len(rollout.truncated)
-    torch.testing.assert_close(rollout.rewards, rollout.scores - 2.5 * rollout.truncated)
+    torch.testing.assert_close(rollout.rewards, rollout.scored.total - 2.5 * rollout.truncated)
 
 
 @pytest.mark.parametrize("clip", [None, 1.5])
@@ -263,20 +279,21 @@ def test_scores_are_scaled_by_their_running_deviation_and_clipped(clip, tmp_path
     settings = settings_of("ppo", tmp_path, reward_scale="running", reward_clip=clip, no_eos_penalty=0.0)
     score = lambda indices, groups: 100.0 * count_rewarded(indices, groups)  # noqa: E731
     _, position, rollout = first_round(settings, make_actors(), score)
-    deviation = rollout.scores.double().std()
+    deviation = rollout.scored.total.double().std()
     assert position.deviation.value() == pytest.approx(float(deviation))
-    scaled = rollout.scores / deviation.float()
+    scaled = rollout.scored.total / deviation.float()
     assert 1.5 < scaled.max() < 100
     torch.testing.assert_close(rollout.rewards, scaled.clamp(max=1.5) if clip else scaled)
 
 
-def test_dapos_overlong_penalty_is_part_of_the_reward(tmp_path):
-    """max_tokens 8 with a cache of 4: free up to 4 tokens, then −¼ a token."""
-    settings = settings_of("dapo", tmp_path, overlong_cache=4, dynamic_sampling=False)
+@pytest.mark.parametrize(("told", "cache"), [({"overlong_cache": 4}, 4), ({}, 2)])
+def test_dapos_overlong_penalty_is_part_of_the_reward(told, cache, tmp_path):
+    """max_tokens 8 with a cache of 4: free up to 4 tokens, then −¼ a token. By itself it is a quarter of the limit."""
+    settings = settings_of("dapo", tmp_path, dynamic_sampling=False, **told)
     _, _, rollout = first_round(settings, make_actors(value=False))
-    penalty = [-max(length - 4, 0) / 4 for length in rollout.lengths.tolist()]
+    penalty = [-max(length - (8 - cache), 0) / cache for length in rollout.lengths.tolist()]
     assert -1 in penalty
-    torch.testing.assert_close(rollout.rewards, rollout.scores + torch.tensor(penalty))
+    torch.testing.assert_close(rollout.rewards, rollout.scored.total + torch.tensor(penalty))
 
 
 def test_groups_whose_completions_score_the_same_are_drawn_again(tmp_path):
@@ -284,7 +301,7 @@ def test_groups_whose_completions_score_the_same_are_drawn_again(tmp_path):
         scores = torch.rand(len(groups), 4, generator=torch.Generator().manual_seed(0))
         return torch.stack([0 * row if i == 0 else row for i, row in zip(indices, scores, strict=True)])
 
-    settings = settings_of("dapo", tmp_path)
+    settings = settings_of("dapo", tmp_path, overlong_cache=0)
     _, _, rollout = first_round(settings, make_actors(value=False), score)
     assert len(rollout.batches.examples) == 4
     assert tuple(PROMPTS[0]) not in {example.prompt_ids for example in rollout.batches.examples}
@@ -310,7 +327,7 @@ def test_beta_adapts_to_the_target(tmp_path):
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(preset, tmp_path):
     options = {
         "steps": 5, "checkpoint_every": 2, "learning_rate": 1e-2, "kl_target": 1.0, "reward_scale": "running",
-        "minibatches": 2,
+        "minibatches": 2, "beta": 0.05,
     }  # fmt: skip
     for name in ("whole", "broken"):
         (tmp_path / name).mkdir()
@@ -346,6 +363,8 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(preset, tmp_pat
         ("ppo", {"minibatches": 9, "prompts_per_step": 4}, "minibatches=9"),
         ("grpo", {"kl_estimator": "k1"}, "k2 or k3"),
         ("dapo", {"overlong_cache": 8}, "max_tokens=8"),
+        ("ppo", {"reward_clip": 0}, "reward_clip=0 would leave nothing"),
+        ("dapo", {"kl_target": 2}, "leaves beta=0 at 0"),
     ],
 )
 def test_settings_that_do_not_fit_together_are_refused(preset, given, word, tmp_path):

@@ -7,12 +7,13 @@ import sys
 import pytest
 import torch
 
+from tests.training.policies import first_round, learn, make_actors, settings_of
 from tests.training.runs import train, write_lines
-from tests.training.test_ppo import first_round, make_actors, settings_of
 from tests.training.tiny import save_tiny
 from training import runtime
 from training.actors import make_optimizer
 from training.config import BaseConfig, ConfigError
+from training.curves import describe
 from training.errors import TrainingError
 from training.events import EventLog
 from training.models import load_reward_model, load_tokenizer, save_model
@@ -333,7 +334,7 @@ def test_masked_completions_teach_nothing(models, tmp_path, own_functions, monke
 
 @pytest.mark.parametrize("preset", ["rloo", "ppo", "grpo"])
 def test_the_update_does_not_see_a_masked_completion(preset, tmp_path):
-    """The same weights come out whatever its advantage and its value target are."""
+    """The same weights and curves come out whatever its advantage, its value and its old probability are."""
 
     def score(indices, groups):
         scores = torch.tensor([[float(len(c.ids)) for c in group] for group in groups])
@@ -341,20 +342,35 @@ def test_the_update_does_not_see_a_masked_completion(preset, tmp_path):
         return scores
 
     settings = settings_of(preset, tmp_path, entropy_bonus=0.1)
-    weights = []
-    for shift in (0.0, 100.0):
+    weights, curves = [], []
+    for shift in (0.0, 3.0):
         actors = make_actors(value=preset == "ppo")
         machine, position, rollout = first_round(settings, actors, score)
         credit = assign_credit(rollout, settings, position.beta)
         assert rollout.counted.tolist() == [False] + [True] * 15
-        assert rollout.scores[0] == pytest.approx(float(rollout.scores[1:4].mean()))
-        for table in (credit.advantages, credit.value_targets):
+        assert rollout.rewards[0] == 0
+        for table in (credit.advantages, credit.value_targets, rollout.values, rollout.logprobs):
             if table is not None:
                 assert table.isfinite().all()
                 table[0] += shift
         list(update(actors, make_optimizer(actors, settings), credit, position, settings, machine))
         weights.append(torch.cat([parameter.flatten() for parameter in actors.trained().parameters()]))
+        explained = describe(rollout, credit.value_targets).get("explained_variance")
+        curves.append(position.round.metrics(machine) | {"explained_variance": explained})
     assert torch.equal(*weights)
+    assert curves[0] == curves[1]
+
+
+def test_a_minibatch_without_any_reward_is_no_optimizer_step(tmp_path):
+    """Of four prompts one has no score at all, and each is a minibatch of its own."""
+
+    def score(indices, groups):
+        scores = torch.tensor([[float(len(c.ids)) for c in group] for group in groups])
+        scores[2] = math.nan
+        return scores
+
+    metrics = learn(settings_of("ppo", tmp_path, steps=1, minibatches=4, epochs=2), make_actors(), score)
+    assert metrics["optimizer_steps"] == 6
 
 
 def test_a_reward_model_that_is_none_is_refused_before_anything_is_drawn(models, tmp_path):

@@ -108,3 +108,23 @@ def test_dropout_is_off_while_sampling_and_the_mode_is_given_back():
 def test_an_empty_prompt_is_refused(model):
     with pytest.raises(ValueError, match="at least one token"):
         sample(model, [[5], []], max_new_tokens=2, eos_id=EOS, pad_id=PAD)
+
+
+def test_a_group_too_large_for_the_cache_is_drawn_in_parts(model):
+    """Prompts of up to 9 tokens with 8 new ones: a cache of 34 tokens has room for two such completions at once."""
+    options = {"n": 7, "max_new_tokens": 8, "eos_id": EOS, "pad_id": PAD, "seed": 5}
+    parts, whole = (sample(model, PROMPTS, tokens_at_once=room, **options) for room in (34, 65_536))
+    assert [[c.ids for c in group] for group in parts] == [[c.ids for c in group] for group in whole]
+
+
+def test_each_of_several_ends_is_one(model):
+    first = likely_end(model, PROMPTS[0])
+    options = {"n": 16, "max_new_tokens": 12, "pad_id": PAD, "seed": 2, "temperature": 1.3}
+    whole = sample(model, [PROMPTS[0]], eos_id=-1, **options)[0]
+    second = next(id for completion in whole for id in completion.ids if id not in (first, PAD))
+    cut = sample(model, [PROMPTS[0]], eos_id=(first, second), **options)[0]
+    for before, after in zip(whole, cut, strict=True):
+        ends = [place for place, id in enumerate(before.ids) if id in (first, second)]
+        assert after.ids == (before.ids[: ends[0] + 1] if ends else before.ids)
+        assert after.truncated == (not ends)
+    assert {completion.ids[-1] for completion in cut} >= {first, second}

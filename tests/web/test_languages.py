@@ -136,7 +136,7 @@ def test_the_settings_of_the_trainer_are_known_to_the_catalogues():
         ("judge", {"rubric": "kind"}, "rubric", "rubric=kind muss eines von helpful, truthful, harmless sein"),
         ("judge", {"clear": 3}, "clear", "clear=3 muss von 0.5 bis 1 reichen"),
         ("grpo", {"samples": 1}, "samples", "baseline=group_std braucht mindestens 2 Antworten je Anfrage (samples)"),
-        ("dapo", {"max_tokens": 8}, "overlong_cache", "overlong_cache=16 muss kleiner sein als max_tokens=8"),
+        ("dapo", {"overlong_cache": 64}, "overlong_cache", "overlong_cache=64 muss kleiner sein als max_tokens=64"),
     ],
 )
 def test_a_refused_setting_is_explained_in_the_readers_language(recipe, params, field, german):

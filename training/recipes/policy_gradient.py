@@ -12,6 +12,7 @@ is computed over a round is computed by all of them, from the same numbers, and 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -27,17 +28,19 @@ from training.actors import (
     save,
     set_learning_rates,
     take_step,
+    values_of,
 )
 from training.answering import read_prompts
 from training.batching import Batch, minibatches
-from training.chat import decode_completion, encode_prompt
+from training.chat import decode_completion
 from training.curves import describe, speed
+from training.encoding import encode_prompts
 from training.events import EventLog
 from training.generators import Generator
 from training.groups import Score, draw_groups
-from training.logprobs import completion_hidden, completion_logprobs, trunk_of
+from training.logprobs import completion_logprobs
 from training.loop import Means, own_turns, split
-from training.models import load_policy, load_tokenizer, trained_model
+from training.models import check_positions, load_policy, load_tokenizer, trained_model
 from training.monitors import Monitor
 from training.pretraining_mix import PretrainingMix
 from training.recipes import Outcome
@@ -45,7 +48,7 @@ from training.recipes.presets import PolicyGradientConfig
 from training.rewards.combine import Scores
 from training.rewards.load import load_rewards
 from training.rewards.shaping import shaped
-from training.rollouts import Batches, Rollout, make_examples, per_token, token_mask
+from training.rollouts import Batches, Rollout, make_examples, per_token, sampled_table, token_mask
 from training.sampling import Completion
 from training.showcase import Showcase
 
@@ -56,11 +59,12 @@ def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
         vllm_generator.check(machine.processes)  # said before anything is loaded
     prompts = read_prompts(config.prompts)
     tokenizer = load_tokenizer(config.model)
+    prompt_ids = encode_prompts(tokenizer, prompts, max_length=config.max_prompt_length, log=log)
     policy = load_policy(config.model, device=machine.device)
+    check_positions(policy, max(map(len, prompt_ids)) + config.max_tokens, log)
     trunk = policy if config.lora_rank else None  # which reward models may then share
     rewards = load_rewards(config, machine, log, tokenizer=tokenizer, trunk=trunk)
     actors = load_actors(policy, config, machine, log, tokenizer)
-    prompt_ids = [encode_prompt(tokenizer, prompt.messages)[-config.max_prompt_length :] for prompt in prompts]
 
     def score(indices: list[int], groups: list[list[Completion]]) -> Scores:
         texts = [[decode_completion(tokenizer, completion.ids) for completion in group] for group in groups]
@@ -71,7 +75,8 @@ def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
     if machine.is_main:
         showcase = Showcase(
             actors.policy, tokenizer, prompts,
-            count=config.sample_prompts, max_new_tokens=config.max_tokens, score=rewards,
+            count=config.sample_prompts, max_new_tokens=config.max_tokens, max_prompt_length=config.max_prompt_length,
+            score=rewards,
         )  # fmt: skip
     mix = PretrainingMix.read(config, tokenizer, log, shared=actors.shared, device=machine.device)
     metrics = improve(actors, prompt_ids, score, config, machine, log, mix=mix, showcase=showcase)
@@ -135,7 +140,7 @@ def improve(
             if config.kl_target:
                 position.beta = advantages.adapted_beta(
                     position.beta, metrics["kl"],
-                    target=config.kl_target, horizon=config.kl_horizon, completions=len(rollout.scores),
+                    target=config.kl_target, horizon=config.kl_horizon, completions=len(rollout.rewards),
                 )  # fmt: skip
             position.step, position.round = position.step + 1, None
             log.metrics(position.step, config.steps, **metrics)
@@ -160,49 +165,51 @@ def collect(
     monitor: Monitor,
 ) -> Rollout:
     """Sample a group of completions for each of the next prompts, and score them."""
-    groups = draw_groups(generator, prompts, score, position.prompts, position.step, config, machine, monitor)
+    groups, discarded = draw_groups(generator, prompts, score, position, config, machine, monitor)
     examples = make_examples([prompts[group.prompt] for group in groups], [group.completions for group in groups])
     completions = [completion for group in groups for completion in group.completions]
     mask = token_mask(examples, machine.device)
-    sampled_logprobs = torch.zeros(mask.shape)
-    sampled_logprobs[mask.cpu()] = torch.tensor([x for completion in completions for x in completion.logprobs])
-    sampled_logprobs = sampled_logprobs.to(machine.device)
+    sampled_logprobs = sampled_table(completions, mask)
     truncated = torch.tensor([completion.truncated for completion in completions], device=machine.device)
-    scored = Scores.stack([group.scores for group in groups]).some().map(lambda tensor: tensor.to(machine.device))
-    scores = advantages.fill_unscored(scored.total).flatten()
-    scored = scored.map(torch.Tensor.flatten)
+    scored = Scores.stack([group.scores for group in groups]).some()
+    scored = scored.map(lambda tensor: tensor.to(machine.device).flatten())
     counted = ~scored.total.isnan()
-
+    if config.reward_scale == "running":
+        position.deviation.add(scored.total[counted])
+    rewards = shaped(scored.total, mask.sum(1), truncated, position.deviation, config)
     batches = Batches(examples, pad_id=actors.pad_id, shared=actors.shared, device=machine.device)
 
-    def table(compute) -> torch.Tensor:
+    def table(model, compute) -> torch.Tensor | None:
+        if model is None:
+            return None
         with machine.autocast():
-            return per_token(compute, batches, mask, machine, tokens_per_batch=config.tokens_per_batch)
+            of_batch = partial(compute, model)
+            return per_token(of_batch, batches, mask, machine, tokens_per_batch=config.tokens_per_batch)
 
-    temperature = config.temperature
+    logprobs_of = partial(completion_logprobs, temperature=config.temperature)
     return Rollout(
         batches=batches,
         mask=mask,
         truncated=truncated,
         scored=scored,
-        scores=scores,
         counted=counted,
-        rewards=shaped(scores, counted, mask.sum(1), truncated, position.deviation, config),
+        rewards=torch.where(counted, rewards, 0.0),
         sampled_logprobs=sampled_logprobs,
         # With one step a round the policy is its own π_old, and only the KL needs numbers: the sampler's will do.
-        logprobs=table(lambda batch: completion_logprobs(actors.policy, batch, temperature=temperature))
-        if config.optimizer_steps > 1
-        else sampled_logprobs,
-        reference_logprobs=table(lambda batch: completion_logprobs(actors.reference, batch, temperature=temperature)),
-        values=None if actors.value is None else table(lambda batch: values_of(actors.value, batch)),
+        logprobs=table(actors.policy, logprobs_of) if config.optimizer_steps > 1 else sampled_logprobs,
+        reference_logprobs=table(actors.reference, logprobs_of),
+        values=table(actors.value, values_of),
+        discarded=torch.tensor(discarded) if config.dynamic_sampling else None,
     )
 
 
 def assign_credit(rollout: Rollout, config: PolicyGradientConfig, beta: float) -> Credit:
     """How much better each token did than expected. The one place where the algorithms' baselines differ."""
     mask = rollout.mask
-    kl = advantages.kl_estimate(rollout.logprobs, rollout.reference_logprobs, config.kl_estimator)
-    rewards = advantages.token_rewards(rollout.rewards, kl, mask, beta if config.kl_in == "reward" else 0.0)
+    kl = torch.zeros_like(rollout.logprobs)
+    if config.kl_in == "reward" and beta:
+        kl = advantages.kl_estimate(rollout.logprobs, rollout.reference_logprobs, config.kl_estimator)
+    rewards = advantages.token_rewards(rollout.rewards, kl, mask, beta)
     targets = None
     if config.baseline == "value":
         per_token_advantages, targets = advantages.gae(
@@ -217,19 +224,19 @@ def assign_credit(rollout: Rollout, config: PolicyGradientConfig, beta: float) -
 
 def _completion_advantages(rollout: Rollout, returns: torch.Tensor, config: PolicyGradientConfig) -> torch.Tensor:
     """What each completion earned, `returns` (completions,), less what its group or the batch did: (prompts, K)."""
-    returns = returns.view(-1, rollout.group)
+    returns, counted = returns.view(-1, rollout.group), rollout.counted.view(-1, rollout.group)
     match config.baseline:
         case "batch":
-            return advantages.batch_mean_advantages(returns)
+            return advantages.batch_mean_advantages(returns, counted)
         case "leave_one_out":
-            return advantages.leave_one_out_advantages(returns)
+            return advantages.leave_one_out_advantages(returns, counted)
         case "group" | "group_std":
-            return advantages.group_advantages(returns, scaled=config.baseline == "group_std")
+            return advantages.group_advantages(returns, counted, scaled=config.baseline == "group_std")
         case "constrained":
             passed = rollout.scored.passed.view_as(returns)
             log_ratios = ((rollout.logprobs - rollout.reference_logprobs) * rollout.mask).sum(1).view_as(returns)
-            left = advantages.constrained_rewards(returns, passed, log_ratios, kl_max=config.kl_max)
-            return left - left[rollout.counted.view_as(left)].mean()
+            left = advantages.constrained_rewards(returns, counted, passed, log_ratios, kl_max=config.kl_max)
+            return advantages.batch_mean_advantages(left, counted)
     raise AssertionError(f"no advantages for the baseline {config.baseline}")
 
 
@@ -243,17 +250,15 @@ def update(
     rollout, means = position.round.rollout, position.round.means
     all_prompts, seed = len(rollout.batches.examples), f"{config.seed}/{position.step}"
     planned = minibatches(all_prompts, config.minibatches, epochs=config.epochs, seed=seed)
+    planned = [prompts for prompts in planned if rollout.counted[rollout.rows(prompts)].any()]
     for prompts in planned[position.round.updates :]:
         if position.round.over:
             return
         rows = rollout.rows(prompts)
         rows = rows[rollout.counted[rows]]
-        if not len(rows):
-            position.round.updates += 1
-            continue
         tokens = int(rollout.lengths[rows].sum())
         # A token's weight is its share of the whole minibatch, so the parts that fit into memory just add up.
-        weights = torch.zeros(len(rollout.scores), device=machine.device)
+        weights = torch.zeros(len(rollout.rewards), device=machine.device)
         weights[rows] = policy_losses.token_weights(rollout.lengths[rows], config.summed, constant=config.max_tokens)
         moved = torch.zeros((), device=machine.device)
         parts = split(prompts, rollout.batches.costs, config.tokens_per_batch, machine.processes, actors.shared)
@@ -264,7 +269,7 @@ def update(
             (counts * loss).backward()
             means.add("loss", loss, len(part) / len(prompts), counts)
             for name, total in sums.items():
-                means.add(name, total, batch.n_completion_tokens, counts)
+                means.add(name, total, rollout.counted_tokens(batch).sum(), counts)
             moved += counts * sums["kl_to_old"] / tokens
         if mix is not None:  # PPO-ptx: γ times the loss of texts that the policy is not to forget
             means.add("ptx_loss", mix.backward(actors.policy, position.ptx, config, machine), 1 / machine.processes)
@@ -278,7 +283,7 @@ def update(
 def loss_of(
     actors: Actors, batch: Batch, rollout: Rollout, credit: Credit, weights, value_weight: float, beta: float, config
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The batch's part of a minibatch's loss, and sums over its tokens of what is worth a curve.
+    """The batch's part of a minibatch's loss, and sums over its counted tokens of what is worth a curve.
 
     `weights` (completions,): what a token of each completion counts in the minibatch; `value_weight` the same for V.
     """
@@ -304,26 +309,19 @@ def loss_of(
     if config.kl_in == "loss" and beta:
         kl = advantages.kl_estimate(logprobs, rollout.pick(rollout.reference_logprobs, batch), config.kl_estimator)
         loss = loss + beta * (weight * kl).sum()
-    stats = {
-        "entropy": entropy.detach().sum(),
-        "clip_fraction": policy.clipped.float().sum(),
-        "kl_to_old": policy.kl_to_old.sum(),
-    }
+    of_tokens = {"entropy": entropy.detach(), "clip_fraction": policy.clipped.float(), "kl_to_old": policy.kl_to_old}
     if config.optimizer_steps == 1:
-        stats["sampler_gap"] = (logprobs.detach() - rollout.pick(rollout.sampled_logprobs, batch)).abs().sum()
+        of_tokens["sampler_gap"] = (logprobs.detach() - rollout.pick(rollout.sampled_logprobs, batch)).abs()
+    counted = rollout.counted_tokens(batch)
+    stats = {name: (counted * values).sum() for name, values in of_tokens.items()}
     if actors.value is not None:
         value_loss = policy_losses.clipped_value_loss(
             values_of(actors.value, batch),
             rollout.pick(rollout.values, batch),
             rollout.pick(credit.value_targets, batch),
-            value_weight * (weight > 0),  # of counted completions only
+            value_weight * counted,
             clip=config.value_clip,
         )
         loss = loss + value_loss
         stats["value_loss"] = value_loss.detach() / value_weight
     return loss, stats
-
-
-def values_of(value_model, batch: Batch) -> torch.Tensor:
-    """V(s_t) for each completion token, where s_t is everything before it: (completion tokens,) float32."""
-    return value_model.score(completion_hidden(trunk_of(value_model), batch)).squeeze(-1).float()

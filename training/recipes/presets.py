@@ -48,6 +48,9 @@ class PolicyGradientConfig(RewardSettings):
     kl_estimator: str = setting("k1", "Schulman's estimators of the KL", choices=("k1", "k2", "k3"))
     beta: float = setting(0.05, "how dear it is to leave the reference; 0 makes it free", low=0)
     kl_target: float | None = setting(None, "KL a completion, in nats, to which beta adapts; none keeps it", low=1e-3)
+    watch_kl: bool = setting(
+        True, "compute the KL to the reference where none is charged, for its curve; false loads no reference then"
+    )
     judges: list[dict] | None = setting(
         None, "for baseline=constrained: sources that must all pass a completion, as in rewards", parse=parse_sources
     )
@@ -77,12 +80,15 @@ class PolicyGradientConfig(RewardSettings):
     ptx_max_length: int = setting(1024, "longest of them, in tokens; prompts lose their start", low=8)
 
     no_eos_penalty: float = setting(0.0, "taken off the score of a completion that was cut off", low=0)
-    overlong_cache: int = setting(0, "last tokens of the length limit in which a penalty rises to 1; 0 for none", low=0)
+    overlong_cache: int | None = setting(
+        0, "last tokens of max_tokens in which a penalty rises to 1; none for a quarter, 0 for no penalty", low=0
+    )
     reward_scale: str = setting(
         "none", "divide scores by their running standard deviation", choices=("none", "running")
     )
-    reward_clip: float | None = setting(None, "scores are cut to ± this, after scaling", low=0)
-    dynamic_sampling: bool = setting(False, "draw other prompts for groups whose completions all scored the same")
+    reward_clip: float | None = setting(None, "scores are cut to ± this, after scaling; none leaves them", low=0)
+    dynamic_sampling: bool = setting(False, "draw other prompts for groups whose completions all earned the same")
+    draws: int = setting(4, "times at most that dynamic_sampling draws for a round; the last one's groups stay", low=1)
 
     lora_rank: int = setting(
         0,
@@ -97,6 +103,9 @@ class PolicyGradientConfig(RewardSettings):
     max_grad_norm: float = setting(1.0, "gradients are scaled down to this norm; 0 leaves them", low=0)
     tokens_per_batch: int = setting(
         8192, "tokens computed at once; lower it when memory runs out: the result stays the same", low=1
+    )
+    sampling_tokens: int = setting(
+        65_536, "tokens of prompts and completions sampled at once; lower it when memory runs out in sampling", low=1
     )
     sample_prompts: int = setting(4, "prompts answered before and during training, to look at", low=0)
     sample_every: int = setting(10, "steps between those answers", low=1)
@@ -123,7 +132,11 @@ class PolicyGradientConfig(RewardSettings):
             raise ConfigError("policy_loss=log_prob is for fresh completions only: use epochs=1 minibatches=1")
         if self.kl_in == "loss" and self.kl_estimator == "k1" and self.beta > 0:
             raise ConfigError("kl_in=loss with kl_estimator=k1 has a gradient of zero on average: use k2 or k3")
-        if self.overlong_cache >= self.max_tokens:
+        if self.reward_clip == 0:
+            raise ConfigError("reward_clip=0 would leave nothing of any reward: none leaves them as they are")
+        if self.kl_target and not self.beta:
+            raise ConfigError("kl_target adapts beta in proportion, and leaves beta=0 at 0: give a beta to begin with")
+        if self.overlong_tokens >= self.max_tokens:
             given = {"setting": "overlong_cache", "value": self.overlong_cache, "most": self.max_tokens}
             raise ConfigError("%(setting)s=%(value)s must be less than max_tokens=%(most)s", **given)
         if self.lora_rank and self.generator == "vllm":
@@ -137,12 +150,24 @@ class PolicyGradientConfig(RewardSettings):
         return sources_of("judges", self.judges or [])
 
     @property
+    def charges_kl(self) -> bool:
+        return self.beta > 0 or self.baseline == "constrained"
+
+    @property
+    def needs_reference(self) -> bool:
+        return self.charges_kl or self.watch_kl
+
+    @property
     def optimizer_steps(self) -> int:
         return self.epochs * self.minibatches
 
+    @property
+    def overlong_tokens(self) -> int:
+        return self.max_tokens // 4 if self.overlong_cache is None else self.overlong_cache
 
-def _preset(name: str, paper: str, **choices) -> type[PolicyGradientConfig]:
-    """A row of the table: the config with these defaults."""
+
+def _preset(name: str, paper: str, deviations: str, **choices) -> type[PolicyGradientConfig]:
+    """A row of the table: the config with these defaults. What it is and how it deviates is told by `config.about`."""
     fields = {field.name: field for field in dataclasses.fields(PolicyGradientConfig)}
     row = dataclasses.make_dataclass(
         name,
@@ -151,46 +176,64 @@ def _preset(name: str, paper: str, **choices) -> type[PolicyGradientConfig]:
         frozen=True,
         kw_only=True,
     )
-    row.__doc__ = paper
+    row.__doc__ = f"{paper}\n\n{deviations}"
     return row
 
 
 # fmt: off
 REINFORCE = _preset(
-    "REINFORCE", "Williams 1992. Here the baseline is the batch's mean, and the KL is part of the reward.",
+    "REINFORCE", "REINFORCE (Williams 1992) with the batch's mean as the baseline.",
+    "The KL to the reference is part of the reward.",
     baseline="batch", policy_loss="log_prob", summed="sequence",
 )
 A2C = _preset(
-    "A2C", "Mnih et al. 2016, synchronous. Monte Carlo unless gae_lambda says otherwise: the paper's n-step returns "
-    "span a rollout, and a completion is one.",
+    "A2C", "Advantage actor-critic (Mnih et al. 2016), synchronous: a learned value is the baseline of every token.",
+    "It deviates: Monte Carlo unless gae_lambda says otherwise, since the paper's n-step returns span a rollout and a "
+    "completion is one; no entropy bonus unless entropy_bonus gives one (0.01 there); policy and value are two models, "
+    "each clipped by its own gradient's norm, where theirs share a trunk.",
     baseline="value", gae_lambda=1.0, policy_loss="log_prob", summed="token", value_clip=0.0,
 )
 RLOO = _preset(
-    "RLOO", "Ahmadian et al. 2024 (Kool et al. 2019): the completion is one action.",
+    "RLOO", "RLOO (Ahmadian et al. 2024, after Kool et al. 2019): an answer is one action, its prompt's others the "
+    "baseline.",
+    "One optimizer step a round, on completions of the policy as it is; the KL to the reference is part of the reward.",
     baseline="leave_one_out", policy_loss="log_prob", summed="sequence",
 )
 PPO = _preset(
-    "PPO", "Schulman et al. 2017, for language models as Ziegler et al. 2019 and Ouyang et al. 2022 (InstructGPT).",
+    "PPO", "PPO (Schulman et al. 2017) for language models: Ziegler et al. 2019, InstructGPT (Ouyang et al. 2022).",
+    "It deviates: a pass is one minibatch unless minibatches says otherwise (several in the papers), so a round has "
+    "epochs=4 optimizer steps; policy and value are two models with learning rates of their own, each clipped by its "
+    "own gradient's norm, and no weight between their losses; advantages are whitened over the whole round; a "
+    "completion that was cut off pays no_eos_penalty=1.",
     baseline="value", whiten=True, policy_loss="clipped_ratio", summed="token", epochs=4, no_eos_penalty=1.0,
 )
 GRPO = _preset(
-    "GRPO", "Shao et al. 2024 (DeepSeekMath).",
+    "GRPO", "GRPO (Shao et al. 2024, DeepSeekMath): the group's mean and deviation in place of a value model.",
+    "With rewards of whole completions (outcome supervision), and one optimizer step a round as there, so the ratio is "
+    "1 and nothing is clipped unless epochs or minibatches say otherwise. It deviates: the deviation has K − 1 below "
+    "the line and 1e-4 added to it (the paper says neither); 8 completions of 16 prompts a round (64 of 16 there).",
     baseline="group_std", policy_loss="clipped_ratio", summed="sequence_mean", kl_in="loss", kl_estimator="k3",
     beta=0.04, samples=8, prompts_per_step=16,
 )
 DR_GRPO = _preset(
-    "DR_GRPO", "Liu et al. 2025: GRPO without the division by the group's deviation and by the length.",
+    "DR_GRPO", "Dr. GRPO (Liu et al. 2025): GRPO without the division by the group's deviation and by the length.",
+    "A completion's sum is divided by max_tokens, the same for all. No KL is charged unless beta says so.",
     baseline="group", policy_loss="clipped_ratio", summed="constant", kl_in="loss", kl_estimator="k3",
     beta=0.0, samples=8, prompts_per_step=16,
 )
 DAPO = _preset(
-    "DAPO", "Yu et al. 2025. The overlong penalty spans a quarter of the longest completion (a fifth there).",
+    "DAPO", "DAPO (Yu et al. 2025): GRPO clipped higher above, over all tokens, without groups that teach nothing.",
+    "It deviates: a round draws groups draws=4 times at most and keeps what the last draw gives, where the paper draws "
+    "until the batch is full, and a draw asks only as many prompts as are lacking; the penalty for overlong answers "
+    "spans the last quarter of max_tokens (a fifth there); 8 completions of 16 prompts in one optimizer step (16 of "
+    "512 in 16 steps there); the deviation has K − 1 below the line and 1e-4 added, as in grpo.",
     baseline="group_std", policy_loss="clipped_ratio", summed="token", clip_high=0.28, kl_in="loss",
-    kl_estimator="k3", beta=0.0, dynamic_sampling=True, overlong_cache=16, samples=8,
+    kl_estimator="k3", beta=0.0, dynamic_sampling=True, overlong_cache=None, samples=8,
     prompts_per_step=16,
 )
 CGPO = _preset(
-    "CGPO", "Xu et al. 2024 (The Perfect Blend), with the first of their three optimizers: the calibrated-regularised "
+    "CGPO", "CGPO (Xu et al. 2024, The Perfect Blend): only what all judges pass is reinforced, within a bound of KL.",
+    "With the first of their three optimizers: the calibrated-regularised "
     "policy gradient (eqs. 5, 8, 11 and 12). It deviates twice: a reward is calibrated against the mean of the "
     "prompt's completions in this round, theirs against one response of the reference or of the data, drawn before "
     "training; and all prompts are one task with one set of judges and rewards, where theirs has such for each task. "

@@ -17,6 +17,7 @@ from training.inference import per_completion
 from training.labels import Label, accuracy, label_of
 from training.logprobs import last_hidden, supports_shared_prefix, trunk_of
 from training.loop import Objective, Trainer
+from training.mixed_precision import in_float32
 from training.models import HEADS, load_reward_model, load_tokenizer, prepare_training, trained_model
 from training.ranking import RankedGroup, rank_groups
 from training.recipes import Outcome
@@ -144,7 +145,7 @@ class RewardObjective(Objective):
             "reward": (reward.sum(), len(reward)),
         }
         if self.criteria is not None:
-            of_criteria = _in_float32(self.criteria, hidden)
+            of_criteria = in_float32(self.criteria, hidden)
             lead = of_criteria[chosen] - of_criteria[rejected]
             verdict = self.verdicts[rows]
             given = ~verdict.isnan()
@@ -175,7 +176,7 @@ class RewardObjective(Objective):
 
     def _overall(self, hidden: torch.Tensor) -> torch.Tensor:
         """(completions, hidden) → (completions, heads)"""
-        return _in_float32(self.model.score if self.members is None else self.members, hidden)
+        return in_float32(self.model.score if self.members is None else self.members, hidden)
 
     def _comparisons(self, batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(rows,) each: which completions of the batch are the chosen and the rejected one, and the row's index."""
@@ -192,12 +193,6 @@ class RewardObjective(Objective):
         if self.ties == "rao_kupper":
             return losses.rao_kupper_loss(chosen, rejected, self.tie_parameter, tie=tie, probability=probability)
         return losses.bradley_terry_loss(chosen, rejected, margin=margin, probability=probability)
-
-
-def _in_float32(head: torch.nn.Module, hidden: torch.Tensor) -> torch.Tensor:
-    """A head's output: differences of rewards are small beside them, and a head costs nothing to compute exactly."""
-    with torch.autocast(hidden.device.type, enabled=False):
-        return head(hidden.float())
 
 
 def _head(model, outputs: int, generator: torch.Generator) -> torch.nn.Linear:

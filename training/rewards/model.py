@@ -5,6 +5,7 @@ import torch
 from training.batching import Example, collate, plan_batches, token_cost
 from training.chat import encode_completion, encode_prompt, truncate_prompt
 from training.logprobs import last_hidden, supports_shared_prefix, trunk_of
+from training.mixed_precision import in_float32
 from training.models import ModelLoadError, is_reward_model, load_reward_model, load_tokenizer
 from training.records import Message, Prompt
 
@@ -24,7 +25,6 @@ class RewardModelSource:
         source: str,
         *,
         device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float32,
         tokens_per_batch: int = TOKENS_PER_BATCH,
         max_length: int | None = None,
         model=None,
@@ -34,7 +34,7 @@ class RewardModelSource:
         if model is None and not is_reward_model(source):
             raise ModelLoadError(f"{source} is no reward model: it has no head that was trained to give a score")
         self.tokenizer = load_tokenizer(source)
-        self.model = (model or load_reward_model(source, device=device, dtype=dtype)).requires_grad_(False)
+        self.model = (model or load_reward_model(source, device=device)).requires_grad_(False)
         self.tokens_per_batch = tokens_per_batch
         self.max_length = max_length or getattr(self.model.config, "max_position_embeddings", None) or 1 << 20
         self.shared = supports_shared_prefix(self.model)
@@ -49,8 +49,8 @@ class RewardModelSource:
             batch = collate(
                 [examples[i] for i in part], self.tokenizer.pad_token_id, shared=self.shared, device=self.model.device
             )
-            states = last_hidden(trunk_of(self.model), batch).to(self.model.score.weight.dtype)
-            batch_scores = self.model.score(states).squeeze(-1).float().cpu()
+            states = last_hidden(trunk_of(self.model), batch)
+            batch_scores = in_float32(self.model.score, states).squeeze(-1).cpu()
             counts = [len(examples[i].completions) for i in part]
             for i, of_example in zip(part, batch_scores.split(counts), strict=True):
                 scores[i] = of_example

@@ -9,20 +9,16 @@ from training.rollouts import RunningDeviation
 
 def shaped(
     scores: torch.Tensor,
-    counted: torch.Tensor,
     lengths: torch.Tensor,
     truncated: torch.Tensor,
     deviation: RunningDeviation,
     config: PolicyGradientConfig,
 ) -> torch.Tensor:
-    """All (completions,); with reward_scale=running the `counted` scores are added to the running `deviation` first."""
-    rewards = scores
-    if config.reward_scale == "running":
-        deviation.add(scores[counted])
-        rewards = rewards / deviation.value()
+    """All (completions,); NaN, where no source could score, stays NaN. A `deviation` of nothing is 1."""
+    rewards = scores / deviation.value()
     if config.reward_clip is not None:
         rewards = rewards.clamp(-config.reward_clip, config.reward_clip)
     rewards = rewards - config.no_eos_penalty * truncated
-    if config.overlong_cache:
-        rewards = rewards + overlong_penalty(lengths, limit=config.max_tokens, cache=config.overlong_cache)
+    if config.overlong_tokens:
+        rewards = rewards + overlong_penalty(lengths, limit=config.max_tokens, cache=config.overlong_tokens)
     return rewards
