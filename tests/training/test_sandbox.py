@@ -177,15 +177,73 @@ def found(parts):
     ],
 )
 def test_a_program_that_attacks_its_judge_passes_nothing(program):
+    assert (
+        passed(
+            program,
+            "assert double(2) == 4",
+            "assert abs(double(2) - 4) < 1e-6",
+            "assert all([double(2) == 4])",
+            "import math\nassert math.isclose(double(2), 4)",
+            "assert not double(2) != 4",
+            "assert isinstance(double(2), str)",
+        )
+        == []
+    )
+
+
+OBLIGING = """
+class Answer:
+    def __sub__(self, other): return 0.0
+    __rsub__ = __add__ = __radd__ = __mod__ = __truediv__ = __sub__
+class Later(Answer):
+    def __sub__(self, other): return self
+    __rsub__ = __add__ = __radd__ = __mod__ = __pow__ = __sub__
+    def __abs__(self): return 0.0
+    def __bool__(self): return False
+class Nine(float):
+    def __sub__(self, other): return 0.0
+class Items(list):
+    def __add__(self, other): return [1, 2, 3]
+def at_once(x): return Answer()
+def later(x): return Later()
+def nine(x): return Nine(9)
+def items(): return Items([7])
+def stop(x): raise StopIteration
+"""
+
+
+@pytest.mark.parametrize("function", ["at_once", "later", "nine"])
+def test_an_object_that_computes_with_a_tests_number_says_nothing_of_it(function):
+    """HumanEval's idiom and its like: the object is told the 42, and would answer that nothing is missing to it."""
+    assert (
+        passed(
+            OBLIGING,
+            f"assert abs({function}(1) - 42) < 1e-6",
+            f"assert abs(42 - {function}(1)) < 1e-6",
+            f"assert {function}(1) - 42 == 0",
+            f"assert not {function}(1) - 42",
+            f"assert round({function}(1) - 42, 3) == 0",
+            f"assert abs(sum([{function}(1)]) - 42) < 1e-6",
+            f"assert ({function}(1) - 42) ** 2 < 1e-6",
+            f"import math\nassert math.isclose({function}(1), 42)",
+        )
+        == []
+    )
+
+
+def test_a_program_neither_invents_a_list_nor_ends_a_tests_loop():
     assert passed(
-        program,
-        "assert double(2) == 4",
-        "assert abs(double(2) - 4) < 1e-6",
-        "assert all([double(2) == 4])",
-        "import math\nassert math.isclose(double(2), 4)",
-        "assert not double(2) != 4",
-        "assert isinstance(double(2), str)",
-    ) == []
+        OBLIGING,
+        "assert items() + [2, 3] == [1, 2, 3]",
+        "assert all(map(lambda x: stop(x) == 3, [1, 2]))",
+        "for x in map(stop, [1]): assert False\nassert items() + [2] == [7, 2]",
+        "assert items() + [2, 3] == [7, 2, 3]",
+    ) == [3]
+
+
+def test_a_test_that_is_no_python_to_the_sandbox_is_told():
+    outcome = run_tests("", ["assert True", "assert ("], LIMITS)
+    assert outcome.passed == {0} and outcome.no_python == {1}
 
 
 def test_a_program_does_not_find_its_tests():
@@ -235,6 +293,17 @@ class Stack:
     def __add__(self, other): return Stack(*self.items, *other.items)
     def __eq__(self, other): return isinstance(other, Stack) and other.items == self.items
     def __contains__(self, item): return item in self.items
+class Vector:
+    def __init__(self, x, y): self.x, self.y = x, y
+    def __add__(self, other): return Vector(self.x + other.x, self.y + other.y)
+    def __mul__(self, by): return self.dot(by) if isinstance(by, Vector) else Vector(self.x * by, self.y * by)
+    def dot(self, other): return self.x * other.x + self.y * other.y
+    __rmul__ = __mul__
+    def __neg__(self): return self * -1
+    def __abs__(self): return math.hypot(self.x, self.y)
+    def __bool__(self): return bool(self.x or self.y)
+    def __eq__(self, other): return (self.x, self.y) == (other.x, other.y)
+    def __str__(self): return f'({self.x}, {self.y})'
 class Row(list): pass
 Point = namedtuple('Point', 'x y')
 KEPT = [1]
@@ -260,6 +329,9 @@ def tomorrow(day): return day + datetime.timedelta(1)
         "import datetime; assert tomorrow(datetime.date(2024, 2, 28)) == datetime.date(2024, 2, 29)",
         "assert Row([1, 2]) == [1, 2] and Point(1, 2) == (1, 2) and Point(1, 2).x == 1 and math.sqrt(4) == 2",
         "assert KEPT == [1]; keep(2); assert KEPT == [1, 2]",
+        "v = Vector(3, 4); assert abs(v) == 5 and v and not Vector(0, 0) and v * v == 25 and -v == Vector(-3, -4)",
+        "assert v * 2 == 2 * v == Vector(6, 8) and (v * 2).x == 6 and str(v * 2) == '(6, 8)'",
+        "assert sum([v, v], Vector(0, 0)) == v * 2 and Row([1]) + [2] == [1, 2] and Point(1, 2) + (3,) == (1, 2, 3)",
         "def helper(x): return double(x) + 1\nassert [helper(n) for n in range(3)] == [1, 3, 5]",
     ]
     assert passed(program, *tests) == list(range(len(tests)))
@@ -280,14 +352,101 @@ def test_other_processes_are_out_of_reach():
         "assert refused('setsid')",
         "assert libc.unshare(0x10000000) == -1 and libc.ptrace(0, 0, 0, 0) == -1",
         "assert refused('setpgid', 0, 0)",
+        "import fcntl, os\nassert libc.fcntl(os.pipe()[0], fcntl.F_SETOWN, judge()) == -1",
         "assert not any(reads(f'/proc/{judge()}/{what}') for what in ('mem', 'fd/0', 'environ', 'maps'))",
-    ) == [0, 1, 2, 3, 4]
+    ) == [0, 1, 2, 3, 4, 5]
 
 
-def test_nothing_is_left_behind():
-    before = set(Path("/tmp").glob("prefloop-program-*"))
+@pytest.fixture
+def shared_user(monkeypatch):
+    """As for a worker that is not root: no user and no file system of the program's own."""
+    monkeypatch.setattr(sandbox, "_interpreter", lambda: (sys.executable, False))
+
+
+LITTER = """
+import os
+os.makedirs('a/b/c')
+open('a/b/c/x', 'w').write('x')
+os.symlink('/', 'root')
+os.mkdir('closed', 0)
+os.mkdir('a/closed', 0)
+try:
+    for _ in range(900):
+        os.mkdir('d')
+        os.chdir('d')
+except OSError:
+    pass
+"""
+
+
+def test_nothing_is_left_behind(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    tmp_path.parent.chmod(0o711)
     passed("open('x', 'w').write('x')", "assert True")
-    assert set(Path("/tmp").glob("prefloop-program-*")) <= before
+    assert passed(LITTER, "assert True") == [0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_left_behind_of_one_that_shares_its_user(shared_user, monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    if "files" not in run_tests("", [], Limits(seconds=60)).layers:
+        pytest.skip("this kernel has no Landlock")
+    assert passed(LITTER, "assert True", limits=Limits(seconds=60)) == [0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_deeper_than_a_path_and_closed_ones_are_removed(readable):
+    """By a user who may not look into what the program has closed."""
+    shutil.copy(ROOT / "training/rewards/folders.py", readable)
+    outside = readable / "outside"
+    outside.mkdir()
+    (outside / "kept").write_text("x")
+    own = readable / "own"
+    own.mkdir()
+    script = (
+        "import os, sys\nsys.path.insert(0, '.')\nimport folders\nos.makedirs('own/f/g')\nos.chdir('own/f')\n"
+        "os.symlink('../../outside', 'link')\nos.symlink('../../outside', 'g/link')\n"
+        "for _ in range(1200):\n    os.mkdir('deep')\n    open('file', 'w').close()\n    os.chdir('deep')\n"
+        f"os.mkdir('closed', 0)\nos.chdir({str(readable)!r})\nos.chmod('own/f/g', 0)\nos.chmod('own/f/deep', 0o500)\n"
+        "assert folders.holds_more('own', 1 << 30, 10) and folders.holds_more('own', 1 << 30, 1 << 20)\n"
+        "os.chmod('own/f', 0)\nfolders.remove('own/f')\nassert not os.listdir('own')\n"
+        "open('own/x', 'w').write('x' * 5000)\n"
+        "assert folders.holds_more('own', 4096, 10) and not folders.holds_more('own', 1 << 20, 10)"
+    )
+    user = {}
+    if os.getuid() == 0:
+        os.chown(own, 65534, 65534)
+        user = {"user": 65534, "group": 65534, "extra_groups": []}
+    python = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else sys.executable
+    done = subprocess.run([python, "-c", script], cwd=readable, capture_output=True, text=True, **user)
+    assert done.returncode == 0, done.stderr
+    assert (outside / "kept").read_text() == "x"
+
+
+WRITER = """
+number = 0
+try:
+    while True:
+        open(str(number), 'wb').write(bytes({size}))
+        number += 1
+"""
+
+
+def test_what_a_program_writes_is_bounded_in_all():
+    """By its own file system, where it has one: it meets the end of it, and goes on."""
+    if "folder" not in run_tests("", [], Limits(seconds=60)).layers:
+        pytest.skip("only root has a file system to give")
+    many, large = (WRITER.format(size=size) + "except OSError: pass" for size in (0, 1 << 20))
+    assert passed(many, "assert 500 < number < 1024", limits=Limits(seconds=60)) == [0]
+    assert passed(large, "assert 10 < number <= 16", limits=Limits(seconds=60)) == [0]
+
+
+@pytest.mark.parametrize("size", [0, 1 << 20])
+def test_one_that_shares_the_disk_is_ended_when_it_has_written_too_much(size, shared_user):
+    outcome = run_tests(WRITER.format(size=size) + "finally: pass", ["assert True"], Limits(seconds=120))
+    if "files" not in outcome.layers:
+        pytest.skip("this kernel has no Landlock")
+    assert not outcome.passed and not outcome.timed_out
 
 
 @pytest.fixture
@@ -311,15 +470,25 @@ def test_it_holds_without_roots_rights_too(readable):
         "    except OSError: return True\ndef tried():\n    return refused(socket.socket), "
         "refused(os.kill, os.getppid(), 0), os.getuid()",
         "report": 1, "uid": None, "seconds": 5, "memory": 1 << 29, "file_size": 1 << 20, "processes": 8, "running": 50,
+        "folder_size": 1 << 24, "folder_files": 1024,
     }  # fmt: skip
-    questions = {"tests": ["assert tried() == (True, True, 65534)"], "secret": "s", "report": 1}
+    others = readable / "others"
+    others.write_text("x")
+    os.chown(others, 65534, 65534)
+    job["program"] += (
+        "\ndef touched(path):\n    return [refused(call, path, *given) for call, *given in ("
+        "(os.chmod, 0o777), (os.utime,), (os.chown, -1, -1), (os.truncate, 0), (os.setxattr, 'user.x', b'x'))]"
+    )
+    tests = ["assert tried() == (True, True, 65534)", f"assert touched({str(others)!r}) == [True] * 5"]
+    questions = {"tests": tests, "secret": "s", "report": 1}
     done = subprocess.run(
         [interpreter, "-I", "-S", "-B", str(readable / "sandbox_child.py")],
         input=sandbox._message(job) + sandbox._message(questions), capture_output=True,
         user=65534, group=65534, extra_groups=[], cwd=readable,
     )  # fmt: skip
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert "user" not in lines[0]["ready"] and [line["passed"] for line in lines[1:]] == [0], done.stderr
+    assert "user" not in lines[0]["ready"] and [line["passed"] for line in lines[1:]] == [0, 1], done.stderr
+    assert others.stat().st_mode & 0o777 == 0o644 and others.read_text() == "x"
 
 
 def test_where_nothing_keeps_a_program_from_files_it_is_not_run(monkeypatch, readable):

@@ -33,5 +33,7 @@ class CodeTestsSource:
             return Failure('found no "tests" in the prompt\'s row')
         program = fenced_block(text)
         outcome = run_tests(text if program is None else program, tests, self.limits)
+        if outcome.no_python:
+            return Failure(f"met a test that is no Python to it ({tests[min(outcome.no_python)][:100]!r})")
         share = len(outcome.passed) / len(tests)
         return float(share == 1) if self.all else share

@@ -22,15 +22,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.errors import TrainingError
+from training.rewards import folders
 
 _CHILD = Path(__file__).with_name("sandbox_child.py")
 _MOST_REPORTED = 1 << 20
 _FILE_SIZE = 1 << 20
+# What a program may write in all, and in how many files and folders.
+_FOLDER_SIZE, _FOLDER_FILES = 16 << 20, 1024
+# Seconds between two looks at what it has written.
+_LOOK = 0.1
 # User numbers that systemd keeps for services of the moment: no account has them.
 _FIRST_UID, _UIDS = 61184, 4336
 _LAYERS = {
     "network": "a network namespace of its own",
     "user": "a user of its own",
+    "folder": "a folder in memory",
     "files": "files outside its folder closed",
 }
 
@@ -49,14 +55,16 @@ class Outcome:
     timed_out: bool
     layers: tuple[str, ...]
     """what keeps the program in, besides the filter of system calls"""
+    no_python: frozenset[int] = frozenset()
+    """numbers of the tests that the sandbox's interpreter does not read"""
 
 
 def run_tests(program: str, tests: list[str], limits: Limits) -> Outcome:
     """Run the program once, and then each test (a statement such as an assert) with the program's names.
 
     Tests run in a process of their own that asks the program's for what it computes, so a program can neither read
-    them nor touch what judges it. One that ends its process, loops or dies passes only the tests done before. Raises
-    TrainingError where this machine cannot hold a program in.
+    them nor touch what judges it. One that ends its process, loops, dies or writes more than a few megabytes passes
+    only the tests done before. Raises TrainingError where this machine cannot hold a program in.
     """
     interpreter, for_others = _interpreter()
     uid = _FIRST_UID + secrets.randbelow(_UIDS) if for_others else None
@@ -69,6 +77,7 @@ def run_tests(program: str, tests: list[str], limits: Limits) -> Outcome:
         job = {
             "program": program, "report": writing, "uid": uid,
             "seconds": math.ceil(limits.seconds), "memory": limits.memory_mb << 20, "file_size": _FILE_SIZE,
+            "folder_size": _FOLDER_SIZE, "folder_files": _FOLDER_FILES,
             "processes": limits.processes, "running": 0 if for_others else _running_processes(),
         }  # fmt: skip
         with os.fdopen(reading, "rb", buffering=0) as reports:
@@ -86,9 +95,9 @@ def run_tests(program: str, tests: list[str], limits: Limits) -> Outcome:
             finally:
                 os.close(writing)
             questions = {"tests": tests, "secret": secret, "report": writing}
-            said, timed_out = _follow(child, _message(job) + _message(questions), reports, limits.seconds)
+            said, timed_out = _follow(child, _message(job) + _message(questions), reports, limits.seconds, folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        folders.remove(folder)
     lines = [line for line in map(_parsed, said.splitlines()) if line.get("secret") == secret]
     ready = next((line["ready"] for line in lines if "ready" in line), None)
     if ready is None and not timed_out:
@@ -96,8 +105,11 @@ def run_tests(program: str, tests: list[str], limits: Limits) -> Outcome:
             "programs cannot be run safely on this machine: they need Linux with seccomp, and Landlock (5.13 on) "
             "or root"
         )
-    passed = frozenset(line["passed"] for line in lines if line.get("passed") in range(len(tests)))
-    return Outcome(passed, timed_out, tuple(ready or ()))
+    passed, no_python = (
+        frozenset(line[kind] for line in lines if line.get(kind) in range(len(tests)))
+        for kind in ("passed", "no_python")
+    )
+    return Outcome(passed, timed_out, tuple(ready or ()), no_python)
 
 
 def describe(layers: tuple[str, ...]) -> str:
@@ -107,7 +119,7 @@ def describe(layers: tuple[str, ...]) -> str:
     return ", ".join(held) + (f"; not on this machine: {', '.join(missing)}" if missing else "")
 
 
-def _follow(child: subprocess.Popen, job: bytes, reports, seconds: float) -> tuple[bytes, bool]:
+def _follow(child: subprocess.Popen, job: bytes, reports, seconds: float, folder: str) -> tuple[bytes, bool]:
     """(what the child reported, whether its time ran out). Ends with the whole process group dead."""
     until = time.monotonic() + seconds
     said, timed_out = b"", False
@@ -119,9 +131,13 @@ def _follow(child: subprocess.Popen, job: bytes, reports, seconds: float) -> tup
     try:
         while len(said) < _MOST_REPORTED:
             left = until - time.monotonic()
-            if left <= 0 or not select.select([reports], [], [], left)[0]:
+            if left <= 0:
                 timed_out = True
                 break
+            if folders.holds_more(folder, _FOLDER_SIZE, _FOLDER_FILES):
+                break
+            if not select.select([reports], [], [], min(left, _LOOK))[0]:
+                continue
             part = reports.read(1 << 16)
             if not part:  # every process that could report has ended, or closed its end
                 break

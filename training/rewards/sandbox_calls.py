@@ -73,10 +73,15 @@ class Peer:
         self.send({"do": operation, "args": [self.packed(value) for value in args], "named": named})
         while "do" in (answer := self.receive()):
             self.answer(answer)
-        for mine, theirs in zip(args, answer.get("args", ()), strict=False):
-            _renew(mine, self.unpacked(theirs) if theirs is not None else None)
+        if operation == "call":
+            for mine, theirs in zip(args, answer.get("args", ()), strict=False):
+                _renew(mine, self.unpacked(theirs) if theirs is not None else None)
         if "raised" in answer:
-            raise self.exception(answer["raised"])
+            error = self.exception(answer["raised"])
+            if isinstance(error, StopIteration) and operation != "next":
+                # It would end a `map` or `for` of the test before its time, which then has nothing to complain of.
+                raise RuntimeError("a call raised StopIteration")
+            raise error
         return self.unpacked(answer["value"])
 
     def answer(self, question: dict) -> None:
@@ -190,11 +195,17 @@ class Peer:
 
 
 class Remote:
-    """An object of the other side. What is done to it is done there."""
+    """An object of the other side. What is done to it is done there.
+
+    A test asks `abs(f(1) - 42) < 1e-6` of a number. An object that answered such a question itself would be told the
+    42 and could say 0.0. So on the tests' side what an object makes of a plain value is an object again, which has
+    `_met` that value, and one that has turns into no plain value by arithmetic, and is neither true nor false.
+    """
 
     def __init__(self, peer: Peer, number: int):
         object.__setattr__(self, "_peer", peer)
         object.__setattr__(self, "_number", number)
+        object.__setattr__(self, "_met", False)
 
     def __call__(self, *args, **named):
         return self._peer.ask("call", self, *args, **named)
@@ -204,6 +215,11 @@ class Remote:
 
     def __setattr__(self, name, value):
         self._peer.ask("setattr", self, name, value)
+
+    def __bool__(self):
+        if self._met:
+            raise TypeError("an object that a test has computed with is neither true nor false")
+        return self._peer.ask("bool", self)
 
     def __iter__(self):
         iterator = self._peer.ask("iter", self)
@@ -219,9 +235,28 @@ class Remote:
         return self._peer.ask("getattr", self, "__exit__")(None, None, None)
 
 
-def _forwarded(operation: str, *, turned: bool = False):
+def _forwarded(operation: str):
     def method(self, *args):
-        return self._peer.ask(operation, *((*args, self) if turned else (self, *args)))
+        return self._peer.ask(operation, self, *args)
+
+    return method
+
+
+def _computed(operation: str, *, turned: bool = False):
+    def method(self, *args):
+        operands = (*args, self) if turned else (self, *args)
+        result = self._peer.ask(operation, *operands)
+        others = [value for value in operands if value is not self]
+        met = self._met or any(not isinstance(value, Remote) or value._met for value in others)
+        if not (met and self._peer.guarded):
+            return result
+        if isinstance(result, Remote):
+            object.__setattr__(result, "_met", True)
+            return result
+        held = [] if self._met else self._peer.ask("copy", self)
+        if held and type(held[0]) in _PLAIN and not any(isinstance(value, Remote) for value in others):
+            return _OPERATIONS[operation](*[held[0] if value is self else value for value in operands])
+        raise TypeError("an object that computes with a test's values gives no plain value")
 
     return method
 
@@ -239,11 +274,12 @@ def _compared(operation: str):
 
 for _name in _COMPARED:
     setattr(Remote, f"__{_name}__", _compared(_name))
-for _name in (*_ONE, "next", "len", "str", "repr", "bool", "hash", "getitem", "setitem", "delitem", "contains"):
+for _name in ("next", "len", "str", "repr", "hash", "getitem", "setitem", "delitem", "contains"):
     setattr(Remote, f"__{_name}__", _forwarded(_name))
+for _name in (*_ONE, *_COMPUTED):
+    setattr(Remote, f"__{_name}__", _computed(_name))
 for _name in _COMPUTED:
-    setattr(Remote, f"__{_name}__", _forwarded(_name))
-    setattr(Remote, f"__r{_name}__", _forwarded(_name, turned=True))
+    setattr(Remote, f"__r{_name}__", _computed(_name, turned=True))
 
 
 class Names(dict):
