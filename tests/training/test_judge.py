@@ -8,7 +8,7 @@ import torch
 
 from tests.servers import NEVER
 from tests.training.chat_server import chat_server
-from tests.training.runs import train, write_lines
+from tests.training.runs import arguments, in_two_processes, train, write_lines
 from tests.training.tiny import save_tiny
 from training.chat import encode_completion, encode_prompt
 from training.config import ConfigError
@@ -66,16 +66,41 @@ def test_tries_are_bounded_and_the_last_trouble_is_told(monkeypatch):
     monkeypatch.setenv("PREFLOOP_TEST_KEY", "s3cret")
     with (
         chat_server(lambda question, number: (500, "s3cret", {})) as server,
-        pytest.raises(NoAnswer, match=r"answered HTTP 500 \(3 tries\)") as error,
+        pytest.raises(NoAnswer, match=r"answered HTTP 500: … \(3 tries\)") as error,
     ):
         server_of(server).ask("?", words)
     assert len(server.requests) == 3 and "s3cret" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ('{"error": {"message": "no temperature 0 with this model"}}', ": no temperature 0 with this model"),
+        ('{"error": "no such\\nmodel"}', ": no such model"),
+        ('{"object": "error", "message": "too long"}', ": too long"),
+        ("<html>s3cret\u0007 gateway", ": <html>… gateway"),
+        ('{"error": {"message": "' + "x" * 300 + '"}}', ": " + "x" * 200),
+        ('{"error": null}', ""),
+        ("", ""),
+    ],
+)
+def test_the_servers_own_words_are_told(body, told, monkeypatch):
+    monkeypatch.setenv("PREFLOOP_TEST_KEY", "s3cret")
+    with chat_server(lambda question, number: (400, body, {})) as server, pytest.raises(NoAnswer) as error:
+        server_of(server).ask("?", words)
+    assert str(error.value) == f"answered HTTP 400{told}" and error.value.alive
+
+
+@pytest.mark.parametrize("wait", ["nan", "inf", "-1", "Wed, 21 Oct 2026 07:28:00 GMT", "soon"])
+def test_whatever_a_server_says_of_waiting(wait):
+    with chat_server(lambda question, number: "yes" if number > 1 else (429, "", {"Retry-After": wait})) as server:
+        assert server_of(server).ask("?", words) == "yes"
+
+
 def test_what_trying_again_cannot_help_is_not_tried_again():
     with (
         chat_server(lambda question, number: (401, "who are you", {})) as server,
-        pytest.raises(NoAnswer, match=r"answered HTTP 401$"),
+        pytest.raises(NoAnswer, match=r"answered HTTP 401: who are you$"),
     ):
         server_of(server).ask("?", words)
     assert len(server.requests) == 1
@@ -126,6 +151,9 @@ def test_an_address_is_one_of_the_web():
         ("Answer B is a better one.", ("A", "B"), "B"),
         ("A", ("A", "B"), "A"),
         ("neither", ("A", "B"), None),
+        ("<think>maybe 7 or 8</think>8", RATINGS, "8"),
+        ("A is fluent, B is right.\n</think>\n\nB", ("A", "B"), "B"),
+        ("<think>7, since it is long and", RATINGS, None),
     ],
 )
 def test_a_verdict_is_one_of_the_answers_or_none(text, answers, verdict):
@@ -153,6 +181,21 @@ def test_yes_or_no_and_a_judge_that_says_neither():
         spec = judge_spec(server, scale="yes_no")
         good, failed = JudgeSource(spec, ServerJudge(spec)).score([Prompt(ASK)] * 2, ["apple", "plum"])
     assert good == 1 and failed == Failure("answered 'maybe', which is no verdict (2 tries)")
+
+
+def test_a_server_that_is_silent_is_not_asked_to_the_end():
+    """One that is busy with as many questions as it is asked at once, and one that speaks of the question alone."""
+    with chat_server(lambda question, number: (503, "restarting", {"Retry-After": "0"})) as server:
+        verdicts = ServerJudge(judge_spec(server, parallel=4)).verdicts(["?"] * 40, RATINGS)
+    assert 4 * 2 <= len(server.requests) <= 7 * 2  # who had begun before the fourth gave up has gone on
+    assert verdicts[0] == Failure("answered HTTP 503: restarting (2 tries)")
+    assert verdicts[-1].reason.startswith("has answered none of 4 questions, the last of which it answered HTTP 503")
+    with chat_server(lambda question, number: (400, "too long", {})) as server:
+        ServerJudge(judge_spec(server, parallel=4)).verdicts(["?"] * 40, RATINGS)
+    assert len(server.requests) == 40
+    with chat_server(lambda question, number: (503, "", {"Retry-After": "0"}) if number > 1 else "7") as server:
+        ServerJudge(judge_spec(server, parallel=1)).verdicts(["?"] * 10, RATINGS)
+    assert len(server.requests) == 1 + 9 * 2
 
 
 def test_a_rubric_of_ones_own(tmp_path):
@@ -259,6 +302,19 @@ def test_a_judge_that_fails_ends_the_run_or_loses_the_pair(tmp_path):
     assert not (failed.output / "preferences.jsonl").exists()
     assert masked.code == 0 and masked.metrics["failures"] == 1 and masked.metrics["pairs"] == 2
     assert "1 of 3 pairs are left out" in masked.of_kind("message")[-1]["text"]
+
+
+def test_of_several_processes_each_asks_for_its_share(tmp_path):
+    pairs = [{"prompt": f"{n}?", "responses": ["yes", "no, " + "n" * n]} for n in range(5)]
+    data = write_lines(tmp_path / "data.jsonl", pairs)
+    with chat_server(prefers_short) as server:
+        words = arguments("judge", tmp_path / "run", model="judge-1", address=server.address, data=data)
+        in_two_processes(
+            "import sys\nfrom training.__main__ import main\nsys.exit(main(sys.argv[1:]))", tmp_path, *words
+        )
+    assert len(server.requests) == 2 * len(pairs)
+    rows = read_records(tmp_path / "run" / "preferences.jsonl", "preferences")
+    assert [row.messages[0]["content"] for row in rows] == [pair["prompt"] for pair in pairs]
 
 
 def test_a_local_judge_labels_too(policy, tmp_path):

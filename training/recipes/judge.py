@@ -14,7 +14,7 @@ from training.events import EventLog
 from training.recipes import Outcome
 from training.recipes.judge_config import JudgeConfig
 from training.records import Comparison, Message, Preference, iter_rows, parse_record, to_line
-from training.rewards.judge import load_judge, prefer, read_rubric
+from training.rewards.judge import Judge, load_judge, prefer, read_rubric
 from training.rewards.source import Failure
 
 # Pairs judged between two looks at the progress bar.
@@ -56,21 +56,27 @@ def run(config: JudgeConfig, log: EventLog) -> Outcome:
     pairs = read_pairs(config.data, config.limit)
     log.start("judge", device=str(machine.device), total=len(pairs))
     judge = load_judge(config, device=machine.device, tokens_per_batch=config.tokens_per_batch)
-    judged: list[tuple[Pair, Verdict]] = []
-    failures: list[str] = []
-    for start in range(0, len(pairs), _AT_ONCE):
-        log.progress(start, len(pairs), "judging")
-        part = pairs[start : start + _AT_ONCE]
-        with machine.autocast():
-            answers = prefer(judge, rubric, [(pair.messages, pair.a, pair.b) for pair in part])
-        for pair, both in zip(part, answers, strict=True):
-            failed = next((answer for answer in both if isinstance(answer, Failure)), None)
-            if failed is None:
-                judged.append((pair, Verdict(*both)))
-                continue
-            failures.append(f"{judge.name} {failed.reason} for the responses {pair.a[:100]!r} and {pair.b[:100]!r}")
-            if config.on_reward_error == "fail":
-                raise TrainingError(failures[0])
+
+    def asked(places: list[int]) -> list[tuple[float | Failure, float | Failure]]:
+        """A process's share of the pairs, in both orders."""
+        answers = []
+        for start in range(0, len(places), _AT_ONCE):
+            log.progress(start * machine.processes, len(pairs), "judging")
+            part = [pairs[place] for place in places[start : start + _AT_ONCE]]
+            with machine.autocast():
+                given = prefer(judge, rubric, [(pair.messages, pair.a, pair.b) for pair in part])
+            if config.on_reward_error == "fail" and (failed := _failures(judge, part, given)):
+                raise TrainingError(failed[0])
+            answers += given
+        return answers
+
+    answers = machine.dealt(len(pairs), asked)
+    failures = _failures(judge, pairs, answers)
+    judged = [
+        (pair, Verdict(*both))
+        for pair, both in zip(pairs, answers, strict=True)
+        if not any(isinstance(answer, Failure) for answer in both)
+    ]
     if not judged:
         raise TrainingError(f"no pair was judged: {failures[0]}")
     if failures:
@@ -79,6 +85,19 @@ def run(config: JudgeConfig, log: EventLog) -> Outcome:
     metrics = describe(judged) | {"failures": len(failures)}
     log.metrics(len(pairs), len(pairs), **metrics)
     return Outcome(metrics, lines=lines)
+
+
+def _failures(judge: Judge, pairs: list[Pair], answers: list[tuple[float | Failure, float | Failure]]) -> list[str]:
+    """A sentence for each pair that the judge gave no verdict of."""
+    failed = [
+        (pair, next((answer for answer in both if isinstance(answer, Failure)), None))
+        for pair, both in zip(pairs, answers, strict=True)
+    ]
+    return [
+        f"{judge.name} {failure.reason} for the responses {pair.a[:100]!r} and {pair.b[:100]!r}"
+        for pair, failure in failed
+        if failure
+    ]
 
 
 def preference(pair: Pair, verdict: Verdict, clear: float) -> Preference:

@@ -5,6 +5,7 @@ own is read by the probabilities of the verdicts' tokens, so that a leaning coun
 """
 
 import re
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -119,11 +120,22 @@ class ServerJudge:
         )  # fmt: skip
 
     def verdicts(self, questions: list[str], answers: tuple[str, ...]) -> list[list[float] | Failure]:
+        """A server that has answered none of as many questions as it is asked at once is asked no further ones."""
+        silent: list[NoAnswer] = []
+        alive = threading.Event()
+
         def one(question: str) -> list[float] | Failure:
+            if len(silent) >= self.parallel and not alive.is_set():
+                return Failure(f"has answered none of {self.parallel} questions, the last of which it {silent[-1]},")
             try:
                 said = self.server.ask(question, lambda text: verdict_in(text, answers))
             except NoAnswer as error:
+                if error.alive:
+                    alive.set()
+                else:
+                    silent.append(error)
                 return Failure(str(error))
+            alive.set()
             return [float(answer == said) for answer in answers]
 
         with ThreadPoolExecutor(self.parallel) as pool:
@@ -188,8 +200,13 @@ def read_rubric(rubric: str) -> str:
 def verdict_in(text: str, answers: tuple[str, ...]) -> str | None:
     """The one possible answer that the text names as a word of its own; None where it names none or several.
 
-    "8/10" and "8 out of 10" are 8.
+    "8/10" and "8 out of 10" are 8. What a model thinks aloud before it answers, up to </think>, is not its answer; one
+    that was cut off while it thought has given none.
     """
+    _, thought, answer = text.rpartition("</think>")
+    if not thought and "<think>" in text:
+        return None
+    text = answer
     text = re.sub(r"(\d)\s*(?:/|out of)\s*10\b", r"\1", text)
     named = set(re.findall(rf"(?<![\w.])(?:{'|'.join(answers)})(?!\w|\.\d)", text, re.IGNORECASE))
     if "A" in answers:  # the article is no verdict
