@@ -45,10 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
         from training import serving
 
         return serving.main(arguments[1:])
-    options = _parse(arguments)
-    if options.settings:
-        return _print_settings(options.recipe)
     try:
+        options = _parse(arguments)
+        if options.settings:
+            return _print_settings(options.recipe)
         output = run_directory.make(options.output)
         with run_directory.held(output) if _is_main_process() else contextlib.nullcontext():
             return _run(options, output)
@@ -92,6 +92,7 @@ def execute(recipe: str, config: BaseConfig, log: EventLog) -> int:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Raises ConfigError for an unknown recipe; for what is no command line, argparse ends with exit code 2 too."""
     recipes = "\n".join(f"  {name:12} {about(name).splitlines()[0]}" for name in RECIPES)
     parser = argparse.ArgumentParser(
         prog="python -m training",
@@ -99,25 +100,25 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
         epilog=f"recipes:\n{recipes}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("recipe", help="one of those below")
+    parser.add_argument("recipe", nargs="?", help="one of those below")
     parser.add_argument("--config", metavar="FILE", help="a JSON file of settings; key=value words go before it")
     parser.add_argument("--output", metavar="DIR", help="the run directory")
     parser.add_argument("--settings", action="store_true", help="print what this recipe can be told, and stop")
     parser.add_argument("pairs", nargs="*", metavar="key=value")
     options = parser.parse_intermixed_args(arguments)
+    if options.recipe is None:
+        parser.error(f"which recipe? One of {', '.join(RECIPES)}; RECIPE --settings prints what it can be told")
+    if "=" in options.recipe:
+        parser.error(f"the recipe comes before its settings, and {options.recipe} is one")
+    about(options.recipe)  # raises for one that there is not
     if not options.output and not options.settings:
         parser.error("--output DIR is needed: the run directory")
     return options
 
 
 def _print_settings(recipe: str) -> int:
-    try:
-        told, settings = about(recipe), describe(recipe)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return WRONG_INPUT
-    print("\n\n".join(textwrap.fill(paragraph, 100) for paragraph in told.split("\n\n")), end="\n\n")
-    for entry in settings:
+    print("\n\n".join(textwrap.fill(paragraph, 100) for paragraph in about(recipe).split("\n\n")), end="\n\n")
+    for entry in describe(recipe):
         default = "needed" if entry["required"] else entry["default"]
         print(f"{entry['name']} ({entry['type']}, {default}): {entry['help']}")
     return DONE

@@ -280,6 +280,28 @@ def test_words_that_are_no_settings(tmp_path, capsys):
     assert "learning_rate (float, 1e-05): at its peak" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ([], "which recipe? One of starter, sft, reward"),
+        (["--output", "x"], "which recipe?"),
+        (["describe"], "unknown recipe describe (did you mean score?); known: starter, sft"),
+        (["grop", "steps=3"], "unknown recipe grop (did you mean grpo?)"),
+        (["grop", "--settings"], "unknown recipe grop (did you mean grpo?)"),
+        (["steps=3", "--output", "x"], "the recipe comes before its settings, and steps=3 is one"),
+        (["grpo", "steps=3"], "--output DIR is needed: the run directory"),
+    ],
+)
+def test_what_is_no_command_line_is_told_by_its_first_fault(typed, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(typed)
+    except SystemExit as end:
+        code = end.code
+    assert code == 2 and told in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_output_that_cannot_be_made(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["sft", "--output", str(tmp_path / "file" / "run")]) == 2
