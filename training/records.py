@@ -50,10 +50,14 @@ REFERENCE_FIELDS = ("answer", "tests", "schema")
 
 @dataclass(frozen=True)
 class Prompt:
-    """`reference` is what a verifiable reward checks an answer by: {"answer": text}, {"tests": …}, {"schema": …}."""
+    """`reference` is what a verifiable reward checks an answer by: {"answer": text}, {"tests": …}, {"schema": …}.
+
+    `place` is the file and line that it was read from, where it was.
+    """
 
     messages: list[Message]
     reference: dict = field(default_factory=dict)
+    place: tuple[str, int] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -303,7 +307,7 @@ class _Row:
 
 
 def _prompt(row: _Row) -> Prompt:
-    return Prompt(row.prompt(), _reference(row))
+    return Prompt(row.prompt(), _reference(row), (str(row.file), row.line))
 
 
 def _reference(row: _Row) -> dict:

@@ -9,8 +9,8 @@ from training.config import ConfigError
 from training.records import Prompt, RecordError, parse_record, to_line
 from training.rewards import spec
 from training.rewards.math_answer import MathAnswerSource
-from training.rewards.source import Failure
-from training.rewards.text_rules import JSONSource, LengthPenaltySource, MaxLengthSource, RegexSource
+from training.rewards.source import Failure, checked_scores
+from training.rewards.text_rules import JSONSource, LengthPenaltySource, MaxLengthSource, RegexSource, fenced_block
 
 ASK = [{"role": "user", "content": "?"}]
 
@@ -47,6 +47,26 @@ def test_json_is_strict():
     assert scores(fenced, ["Here:\n```json\n{}\n```\nThere.", "{}", "```\n{\n```"]) == [1, 1, 0]
 
 
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        ("```python\nx\n```", "x\n"),
+        ("Here:\n```python \nx\n```\nand\n```\ny\n```", "x\n"),
+        ("```py\r\nx\r\n```", "x\r\n"),
+        ("~~~ py\nx\n~~~", "x\n"),
+        ('```python title="a.py"\nx\n```', "x\n"),
+        ("````md\n```\nx\n```\n````", "```\nx\n```\n"),
+        ("```\ns = '```'\n```", "s = '```'\n"),
+        ("so: ```\nx```", "x"),
+        ("```\nx", None),
+        ("a ~~~\nx\n~~~", None),
+        ("x", None),
+    ],
+)
+def test_the_first_block_of_a_text(text, inside):
+    assert fenced_block(text) == inside
+
+
 def test_a_schema_of_the_source_and_of_the_prompt():
     schema = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "maxLength": 3}}}
     source = JSONSource(spec.ValidJSON(schema=schema))
@@ -60,13 +80,24 @@ def test_a_schema_of_the_source_and_of_the_prompt():
         JSONSource(spec.ValidJSON(schema={"type": 7}))
 
 
-def test_a_schema_never_makes_anything_be_fetched():
-    """An address of this machine where nobody listens, and no attempt at it: the check has failed, by name."""
-    from training.rewards.source import checked_scores
+@pytest.mark.parametrize("reference", ["http://127.0.0.1:9/schema.json", "#/nowhere"])
+def test_a_schema_never_makes_anything_be_fetched(reference):
+    """An address of this machine where nobody listens, and no attempt at it: refused at once, or failed by name."""
+    with pytest.raises(ConfigError, match=r"the JSON schema refers to what is not in it: .*(schema\.json|nowhere)"):
+        JSONSource(spec.ValidJSON(schema={"$ref": reference}))
+    source = JSONSource(spec.ValidJSON(schema={"properties": {"a": {"$ref": reference}}}))
+    _, failed = checked_scores(source, [Prompt(ASK)], ['{"a": 1}'])
+    assert "the JSON check failed" in failed[0]
 
-    source = JSONSource(spec.ValidJSON(schema={"$ref": "http://127.0.0.1:9/schema.json"}))
-    _, failed = checked_scores(source, [Prompt(ASK)], ["{}"])
-    assert "the JSON check failed" in failed[0] and "Unresolvable" in failed[0]
+
+def test_a_schema_without_end_is_no_completions_fault():
+    with pytest.raises(ConfigError, match="it refers to itself without end"):
+        JSONSource(spec.ValidJSON(schema={"$ref": "#"}))
+    endless = {"properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"$ref": "#/$defs/a"}}}
+    fine, failed = scores(JSONSource(spec.ValidJSON(schema=endless)), ['{"b": 1}', '{"a": 1}'])
+    assert fine == 1 and isinstance(failed, Failure) and "refers to itself without end" in failed.reason
+    tree = JSONSource(spec.ValidJSON(schema={"additionalProperties": {"$ref": "#"}, "type": "object"}))
+    assert scores(tree, ['{"a": {"b": {}}}', '{"a": {"b": 1}}', '{"a":' * 900 + "{}" + "}" * 900]) == [1, 0, 0]
 
 
 def test_a_schemas_pattern_that_backtracks_for_ever_is_given_up(monkeypatch):

@@ -9,6 +9,7 @@ from training.models import load_policy
 from training.recipes import Outcome
 from training.recipes.sampling_configs import BestOfNConfig
 from training.rewards.load import load_rewards
+from training.rewards.rows import check_rows
 from training.selection import best_of_n_kl, best_per_prompt, expected_best
 
 
@@ -16,6 +17,7 @@ def run(config: BestOfNConfig, log: EventLog) -> Outcome:
     """Makes responses.jsonl: the best answer to each prompt with its score. Metrics hold every smaller n too."""
     machine = runtime.start(config, log)
     prompts = read_prompts(config.prompts, limit=config.limit)
+    check_rows(prompts, config, log)
     log.start("best_of_n", device=str(machine.device), total=len(prompts))
     answerer = Answerer(config.model, machine, log, max_tokens=config.max_tokens, temperature=config.temperature)
     rewards = load_rewards(config, machine, log, tokenizer=answerer.tokenizer)

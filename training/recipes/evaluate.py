@@ -16,6 +16,7 @@ from training.recipes.sampling_configs import EvaluateConfig
 from training.records import Prompt, read_records
 from training.rewards.combine import Rewards
 from training.rewards.load import load_rewards
+from training.rewards.rows import check_rows
 from training.runtime import Runtime
 
 
@@ -32,8 +33,10 @@ def run(config: EvaluateConfig, log: EventLog) -> Outcome:
         itself = dataclasses.replace(config, reward_model=config.model, rewards=None)
         metrics = _agreement(config, load_rewards(itself, machine, log), machine, log)
     else:
+        prompts = read_prompts(config.prompts, limit=config.limit)
+        check_rows(prompts, config, log)
         rewards = load_rewards(config, machine, log, tokenizer=load_tokenizer(config.model))
-        metrics = _policy(config, rewards, machine, log)
+        metrics = _policy(config, prompts, rewards, machine, log)
     log.metrics(log.step, log.step, **metrics)
     return Outcome(metrics)
 
@@ -58,9 +61,10 @@ def _agreement(config: EvaluateConfig, rewards: Rewards, machine: Runtime, log: 
     }
 
 
-def _policy(config: EvaluateConfig, rewards: Rewards, machine: Runtime, log: EventLog) -> dict[str, float]:
+def _policy(
+    config: EvaluateConfig, prompts: list[Prompt], rewards: Rewards, machine: Runtime, log: EventLog
+) -> dict[str, float]:
     """Rewards and lengths of one answer to each prompt; with `against`, the share of prompts where it scores higher."""
-    prompts = read_prompts(config.prompts, limit=config.limit)
     policies = [config.model] + ([config.against] if config.against else [])
     total = len(policies) * len(prompts)
     log.start("evaluate", device=str(machine.device), total=total)

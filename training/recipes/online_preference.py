@@ -23,12 +23,14 @@ from training.recipes.configs import OnlinePreferenceConfig
 from training.recipes.preference import PreferenceObjective
 from training.records import Preference, Prompt
 from training.reference import reference_logprobs
+from training.rewards.rows import check_rows
 from training.rounds import Rounds
 
 
 def run(config: OnlinePreferenceConfig, log: EventLog) -> Outcome:
     machine = runtime.start(config, log)
     prompts = read_prompts(config.prompts)
+    check_rows(prompts, config, log)
     policy = prepare_training(load_policy(config.model, device=machine.device), config)
     # With low-rank updates the reference is the policy without them, and no second model is held.
     reference = policy if config.lora_rank else copy.deepcopy(policy).requires_grad_(False)

@@ -47,6 +47,7 @@ from training.recipes import Outcome
 from training.recipes.presets import PolicyGradientConfig
 from training.rewards.combine import Scores
 from training.rewards.load import load_rewards
+from training.rewards.rows import check_rows
 from training.rewards.shaping import shaped
 from training.rollouts import Batches, Rollout, make_examples, per_token, sampled_table, token_mask
 from training.sampling import Completion
@@ -58,6 +59,7 @@ def run(config: PolicyGradientConfig, log: EventLog) -> Outcome:
     if config.generator == "vllm":
         vllm_generator.check(machine.processes)  # said before anything is loaded
     prompts = read_prompts(config.prompts)
+    check_rows(prompts, config, log)
     tokenizer = load_tokenizer(config.model)
     prompt_ids = encode_prompts(tokenizer, prompts, max_length=config.max_prompt_length, log=log)
     policy = load_policy(config.model, device=machine.device)

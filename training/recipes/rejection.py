@@ -18,6 +18,7 @@ from training.recipes import Outcome
 from training.recipes.sampling_configs import RejectionConfig
 from training.recipes.sft import fine_tune
 from training.records import Demonstration, Prompt, read_records
+from training.rewards.rows import check_rows
 from training.rounds import Rounds
 from training.selection import best_overall, best_per_prompt
 from training.splits import group_of, split_groups
@@ -26,6 +27,7 @@ from training.splits import group_of, split_groups
 def run(config: RejectionConfig, log: EventLog) -> Outcome:
     machine = runtime.start(config, log)
     prompts = read_prompts(config.prompts)
+    check_rows(prompts, config, log)
     policy = load_policy(config.model, device=machine.device)
     rounds = Rounds("rejection", policy, prompts, config, machine, log, rows=config.keep_count)
     for number in rounds:

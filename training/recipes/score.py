@@ -11,6 +11,7 @@ from training.recipes.sampling_configs import ScoreConfig
 from training.records import Message, Prompt, iter_rows, parse_record
 from training.rewards.combine import Scores
 from training.rewards.load import load_rewards
+from training.rewards.rows import check_rows
 
 
 def run(config: ScoreConfig, log: EventLog) -> Outcome:
@@ -22,6 +23,7 @@ def run(config: ScoreConfig, log: EventLog) -> Outcome:
     rows = [_responses(row, config.data, line) for line, row in iter_rows(config.data)]
     if not rows:
         raise ConfigError(f"{config.data} holds no rows")
+    check_rows([prompt for prompt, _ in rows], config, log)
     log.start("score", device=str(machine.device), total=len(rows))
     rewards = load_rewards(config, machine, log)
     log.progress(0, len(rows), "scoring")
@@ -57,7 +59,7 @@ def _number(value: float) -> float | None:
 def _responses(row: dict, file: str, line: int) -> tuple[Prompt, list[str]]:
     """(prompt, texts to score) of a row of any kind that has responses. Raises RecordError."""
     prompt, texts = _texts(row, file, line)
-    return Prompt(prompt, parse_record({**row, "prompt": prompt}, "prompts", file, line).reference), texts
+    return parse_record({**row, "prompt": prompt}, "prompts", file, line), texts
 
 
 def _texts(row: dict, file: str, line: int) -> tuple[list[Message], list[str]]:

@@ -3,19 +3,22 @@
 import jsonschema
 from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from training.config import ConfigError
 from training.rewards.patterns import compiled
 
 # Seconds for one search of a schema's pattern in one string.
 _PATTERN_SECONDS = 1.0
+ENDLESS = "it refers to itself without end"
 
 
 def validator_of(schema: dict):
     """Of the draft that the schema names. Raises ConfigError where it is no schema, or a pattern in it is none.
 
-    An empty registry: a "$ref" never makes it fetch an address. Its `is_valid` raises TimeoutError for a pattern that
-    backtracks for ever.
+    An empty registry: a "$ref" never makes it fetch an address. One that leads nowhere, or back to itself, is refused
+    where the smallest values meet it already; else `is_valid` raises Unresolvable or RecursionError, and for a pattern
+    that backtracks for ever TimeoutError.
     """
     cls = jsonschema.validators.validator_for(schema)
     try:
@@ -27,7 +30,15 @@ def validator_of(schema: dict):
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
     }
-    return jsonschema.validators.extend(cls, bounded)(schema, registry=Registry())
+    validator = jsonschema.validators.extend(cls, bounded)(schema, registry=Registry())
+    try:
+        for smallest in (None, "", 0, [], {}):
+            validator.is_valid(smallest)
+    except RecursionError:
+        raise ConfigError(f"the JSON schema is not one: {ENDLESS}") from None
+    except Unresolvable as error:
+        raise ConfigError(f"the JSON schema refers to what is not in it: {error.ref}") from None
+    return validator
 
 
 def _pattern(validator, pattern, instance, schema):

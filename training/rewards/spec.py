@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.config import ConfigError, filled, setting, suggestion
+from training.rewards import statements
+from training.rewards.numerals import only_number
 from training.rewards.patterns import compiled
 
 UNITS = ("tokens", "words", "characters")
+# What is expected of a field that a row lacks.
+_PRESENT = "this field to be present"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +27,10 @@ class Source:
 
     def check(self) -> None:
         """Raise ConfigError where settings do not fit together."""
+
+    def wrong_in(self, reference: dict) -> tuple[str, str] | None:
+        """(field, what should be there) where answers cannot be checked by this `reference` of a prompt's row."""
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +83,16 @@ class ValidJSON(Source):
 
             validator_of(self.schema)
 
+    def wrong_in(self, reference: dict) -> tuple[str, str] | None:
+        from training.rewards.json_schema import validator_of
+
+        try:
+            if "schema" in reference:
+                validator_of(reference["schema"])
+        except ConfigError as error:
+            return "schema", f"a JSON schema, and {error}"
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Regex(Source):
@@ -94,6 +112,12 @@ class MathAnswer(Source):
 
     tolerance: float = setting(1e-6, "relative error that still counts as equal", low=0)
 
+    def wrong_in(self, reference: dict) -> tuple[str, str] | None:
+        answer = reference.get("answer")
+        if answer is None:
+            return "answer", _PRESENT
+        return None if only_number(answer) else ("answer", f"one number, and {answer[:100]!r} is none or several")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CodeTests(Source):
@@ -104,6 +128,15 @@ class CodeTests(Source):
     memory_mb: int = setting(512, "address space of a process", low=64)
     processes: int = setting(8, "processes and threads of a program at once", low=1)
     parallel: int = setting(2, "programs that run at the same time", low=1)
+
+    def wrong_in(self, reference: dict) -> tuple[str, str] | None:
+        tests = reference.get("tests")
+        if not tests:
+            return "tests", _PRESENT
+        return next(
+            ((f"tests[{number}]", wrong) for number, test in enumerate(tests) if (wrong := statements.wrong_in(test))),
+            None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,19 +7,27 @@ import regex
 
 from training.config import ConfigError
 from training.records import Prompt
-from training.rewards.json_schema import validator_of
+from training.rewards.json_schema import ENDLESS, validator_of
 from training.rewards.patterns import compiled
 from training.rewards.source import Failure
 from training.rewards.spec import LengthPenalty, MaxLength, ValidJSON
 from training.rewards.spec import Regex as RegexSpec
 
-_FENCE = regex.compile(r"```[a-zA-Z0-9_+-]*\n(.*?)```", regex.DOTALL)
+# Levels of JSON that the validator can follow a schema into, whatever its keywords cost of Python's stack.
+_DEEP = 50
+# ``` wherever it stands, or ~~~ at the beginning of a line, with whatever says the language.
+_FENCE = regex.compile(r"(?:(`{3,})|^[ \t]*(~{3,}))[^\n`]{0,200}\n", regex.MULTILINE)
 
 
 def fenced_block(text: str) -> str | None:
-    """The inside of the text's first ``` block, if it has one."""
-    found = _FENCE.search(text)
-    return found and found.group(1)
+    """The inside of the text's first ``` or ~~~ block, if that is closed: best at the beginning of a line."""
+    opening = _FENCE.search(text)
+    if opening is None:
+        return None
+    mark, begin = opening[1] or opening[2], opening.end()
+    closing = regex.compile(rf"^[ \t]*{mark}", regex.MULTILINE).search(text, begin)
+    end = closing.start() if closing else text.find(mark, begin)
+    return text[begin:end] if end >= 0 else None
 
 
 def length_counter(unit: str, tokenizer) -> Callable[[str], int]:
@@ -81,7 +89,7 @@ class JSONSource:
         try:
             return float(validator is None or validator.is_valid(value))
         except RecursionError:
-            return 0.0
+            return 0.0 if _is_deep(value) else Failure(f"was given up: of its schema, {ENDLESS},")
         except TimeoutError:
             return Failure("was given up: a pattern of its schema takes too long")
 
@@ -103,6 +111,15 @@ class RegexSource:
             return float(search(text, timeout=self.timeout) is not None)
         except TimeoutError:
             return Failure(f"was given up after {self.timeout} seconds")
+
+
+def _is_deep(value) -> bool:
+    """Whether JSON is nested so deep that no schema can be followed into it."""
+    level = [value]
+    for _ in range(_DEEP):
+        inside = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, list | dict)]
+        level = [one for values in inside for one in values]
+    return bool(level)
 
 
 def _refuse(constant: str):
