@@ -36,56 +36,50 @@ def remove(folder: str) -> None:
     """Never raises: what cannot be removed is left."""
     for _ in range(_ROUNDS):
         with contextlib.suppress(OSError):
-            os.chmod(folder, 0o700)
-            _empty(folder)
+            with _opened(folder) as top:
+                _empty(top)
             os.rmdir(folder)
         if not os.path.lexists(folder):
             return
 
 
-def _empty(folder: str) -> None:
+def _empty(top: int) -> None:
     """What lies in a folder within it is moved up beside that folder, until there are only files and empty ones."""
-    top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        names = _names()
-        while entries := os.listdir(top):
-            if not sum(_taken_away(top, entry, names) for entry in entries):
-                return
-    finally:
-        os.close(top)
+    names = _names()
+    while entries := os.listdir(_path(top)):
+        if not sum(_taken_away(top, entry, names) for entry in entries):
+            return
 
 
 def _taken_away(top: int, entry: str, names: Iterator[str]) -> bool:
     """Whether the entry is gone from `top`, with everything that it held moved there."""
     try:
-        below = os.open(entry, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+        with _opened(entry, top) as below:
+            for name in os.listdir(_path(below)):
+                with contextlib.suppress(NotADirectoryError), _opened(name, below):
+                    pass  # one that may not be written into cannot be moved to another one
+                os.rename(name, next(names), src_dir_fd=below, dst_dir_fd=top)
+        os.rmdir(entry, dir_fd=top)
     except NotADirectoryError:
         os.unlink(entry, dir_fd=top)
-        return True
     except OSError:
         return False
-    try:
-        os.chmod(f"/proc/self/fd/{below}", 0o700)  # the folder that was opened, whatever has its name by now
-        for name in os.listdir(f"/proc/self/fd/{below}"):
-            new = next(names)
-            _open_to_moves(below, name)
-            os.rename(name, new, src_dir_fd=below, dst_dir_fd=top)
-        os.rmdir(entry, dir_fd=top)
-    except OSError:
-        return False
-    finally:
-        os.close(below)
     return True
 
 
-def _open_to_moves(parent: int, name: str) -> None:
-    """A folder that may not be written into cannot be moved to another one."""
-    with contextlib.suppress(NotADirectoryError):
-        folder = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-        try:
-            os.chmod(f"/proc/self/fd/{folder}", 0o700)
-        finally:
-            os.close(folder)
+@contextlib.contextmanager
+def _opened(name: str, parent: int | None = None) -> Iterator[int]:
+    """The folder itself, never what a link in its place leads to, with every right of its owner restored."""
+    folder = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    try:
+        os.chmod(_path(folder), 0o700)
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _path(folder: int) -> str:
+    return f"/proc/self/fd/{folder}"
 
 
 def _names() -> Iterator[str]:
