@@ -27,6 +27,10 @@ DONE, FAILED, WRONG_INPUT, STOPPED = 0, 1, 2, 143
 # ones. Read when torch is loaded, so it is set before.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
+# oneDNN keeps a kernel, about a quarter of a megabyte, for each of the last 1,024 shapes of products in bfloat16. Those
+# of decoding come again and are some eighty; a batch to learn from has a number of tokens of its own, and never does.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "256")
+
 # What a tensor of some megabytes leaves free is kept for the next one. By default the C library gives it back to the
 # system, which clears it page by page for the next; that took an eighth of a step's time. Other C libraries have no
 # such option.

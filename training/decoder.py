@@ -65,6 +65,10 @@ class ModelDecoder:
         self.cache.batch_select_indices(rows)
         self.mask, self.positions = self.mask[rows], self.positions[rows]
 
+    def release(self) -> None:
+        """Let go of keys and values: the batch is sampled, and what comes next needs the memory."""
+        self.cache = None
+
 
 class FusedDecoder:
     """The same for Llama, Mistral and Qwen2 without a sliding window, over weights of its own in `dtype`.
@@ -168,6 +172,9 @@ class FusedDecoder:
             held[moved] = held[rows[moved]]
         self.cache = [held[: len(rows)] for held in self.cache]
         self.mask, self.positions = self.mask[: len(rows)], self.positions[: len(rows)]
+
+    def release(self) -> None:
+        self.cache = []
 
     def _empty_cache(self, rows: int, length: int) -> list[torch.Tensor]:
         """Per layer (rows, 2, heads, length, size): keys and values."""

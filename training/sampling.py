@@ -16,6 +16,10 @@ TOKENS_AT_ONCE = 65_536
 # than decoding a few tokens for nothing.
 _LOOK_EVERY = {"cpu": 1, "cuda": 8}
 
+# Rows that have ended leave so many together. Every number of rows is a shape of its own, for which oneDNN makes and
+# keeps kernels, and a product of few rows waits for the weights anyway.
+_ROWS = 8
+
 # Tokens of the vocabulary whose probabilities are summed up together before one of them is drawn.
 _BLOCK = 128
 
@@ -123,11 +127,13 @@ def _sample_batch(decoder, prompts, draws, *, ends: set[int], pad_id: int, tempe
             left = int(running.sum())
             if left == 0:
                 break
-            if left < len(rows) and left <= (1 - decoder.leaving) * len(rows):
-                keep = _closed_up(running, left)
+            kept = _rounded_up(left)
+            if kept < len(rows) and kept <= (1 - decoder.leaving) * len(rows):
+                keep = _closed_up(running, kept)
                 decoder.keep(keep)
                 rows, token, running = rows[keep], token[keep], running[keep]
         logits = decoder.step(token)
+    decoder.release()
     return _cut(ids.tolist(), logprobs.tolist(), ends)
 
 
@@ -163,10 +169,16 @@ def draw(logits: torch.Tensor, draws: torch.Tensor, temperature: float) -> tuple
     return token, logprob.squeeze(-1).float()
 
 
-def _closed_up(running: torch.Tensor, left: int) -> torch.Tensor:
-    """(left,) the running rows, in their places as far as they can be: the last of them fill the gaps of the ended."""
-    keep = torch.arange(left, device=running.device)
-    keep[~running[:left]] = running[left:].nonzero().squeeze(-1) + left
+def _rounded_up(left: int) -> int:
+    """How many rows to go on with: the next multiple of _ROWS, of few rows the next power of two."""
+    return -(-left // _ROWS) * _ROWS if left > _ROWS else 1 << (left - 1).bit_length()
+
+
+def _closed_up(running: torch.Tensor, kept: int) -> torch.Tensor:
+    """(kept,) rows with all that run, in their places as far as they can be: the last fill gaps that the ended left."""
+    keep = torch.arange(kept, device=running.device)
+    beyond = running[kept:].nonzero().squeeze(-1) + kept
+    keep[(~running[:kept]).nonzero().squeeze(-1)[: len(beyond)]] = beyond
     return keep
 
 

@@ -108,6 +108,28 @@ def same_completions(found, expected):
             assert one.ids == two.ids and one.logprobs == pytest.approx(two.logprobs, abs=1e-3)
 
 
+def test_ended_rows_leave_together_and_nothing_is_held_when_all_have(monkeypatch):
+    """Every number of rows is a shape of its own, for which the libraries below keep a kernel."""
+    model, rows = make_llama(24), []
+    torch.nn.init.normal_(model.lm_head.weight, std=0.3)
+    decoder = FusedDecoder(model, torch.float32)
+    plain = FusedDecoder.step
+
+    def step(decoder, tokens):
+        rows.append(len(tokens))
+        return plain(decoder, tokens)
+
+    monkeypatch.setattr(FusedDecoder, "step", step)
+    options = {"n": 40, "max_new_tokens": 60, "eos_id": EOS, "pad_id": PAD, "seed": 3}
+    drawn = sampling.sample(model, [[10, 11]], **options, decoder=decoder)
+    same_completions(drawn, sampling.sample(model, [[10, 11]], **options))
+    running = [sum(len(c.ids) > t + 1 for c in drawn[0]) for t in range(len(rows))]
+    assert len(set(running)) > 15, "they ended at many different times"
+    assert set(rows) <= {40, 32, 24, 16, 8, 4, 2, 1} and rows[0] == 40 > rows[-1]
+    assert all(left <= held < left + 8 for left, held in zip(running, rows, strict=True))
+    assert decoder.cache == []
+
+
 def test_static_shapes_are_few_and_hold_nothing_of_an_earlier_batch(monkeypatch):
     """What a GPU would capture: tensors that stay where they are, for all batches of a length, however many rows."""
     model, shapes = make_llama(24), []
