@@ -363,6 +363,17 @@ def shared_user(monkeypatch):
     monkeypatch.setattr(sandbox, "_interpreter", lambda: (sys.executable, False))
 
 
+def test_root_without_another_user_to_become_is_no_root_inside(shared_user):
+    outcome = run_tests(
+        "import ctypes\nlibc = ctypes.CDLL(None)\ndef fsopen(): return libc.syscall(430, b'tmpfs', 0)",
+        ["assert fsopen() == -1"],
+        Limits(seconds=60),
+    )
+    if "files" not in outcome.layers:
+        pytest.skip("this kernel has no Landlock")
+    assert outcome.passed == {0}
+
+
 LITTER = """
 import os
 os.makedirs('a/b/c')

@@ -1,5 +1,8 @@
 """JSON schemas as the rewards use them: no address is ever fetched, and no pattern can hold up a run."""
 
+import functools
+import json
+
 import jsonschema
 from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
@@ -20,6 +23,12 @@ def validator_of(schema: dict):
     where the smallest values meet it already; else `is_valid` raises Unresolvable or RecursionError, and for a pattern
     that backtracks for ever TimeoutError.
     """
+    return _validator_of(json.dumps(schema))
+
+
+@functools.lru_cache(maxsize=256)  # rows of one task have the same, which takes longer to check than an answer
+def _validator_of(text: str):
+    schema = json.loads(text)
     cls = jsonschema.validators.validator_for(schema)
     try:
         cls.check_schema(schema)

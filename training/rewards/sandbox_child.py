@@ -7,7 +7,8 @@ and asks it for what it computes (`sandbox_calls.py`). Line by line the latter r
 was told: "ready" with the layers that hold, then each test that passed, or that is no Python to this interpreter. What
 holds both, from the inside out:
 
-- no_new_privs and a seccomp filter: no sockets, no signals, no new namespaces, no leaving the process group;
+- no_new_privs, no capabilities and a seccomp filter: no sockets, no signals, no new namespaces, no leaving the process
+  group;
 - Landlock: files are written in the own folder only, and read there and where Python lives;
 - limits on CPU time, memory, file size, open files and processes;
 - as root: a user number that nobody else has, a network namespace without any network, and as its folder a file
@@ -76,6 +77,7 @@ def main() -> None:
         "user": lambda: other_user(job["uid"]),
     }
     held = [name for name, layer in layers.items() if layer()]
+    no_capabilities()
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError("no_new_privs")
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
@@ -139,6 +141,14 @@ def other_user(uid: int | None) -> bool:
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
     return True
+
+
+def no_capabilities() -> None:
+    """Root's rights, for a root that has no other user to become. They do not come back: no_new_privs."""
+    number = (126, 91)[_ARCHITECTURES[os.uname().machine][0]]
+    version_3_of_oneself, none = struct.pack("=Ii", 0x20080522, 0), bytes(24)
+    if _libc.syscall(number, version_3_of_oneself, none):
+        raise OSError(ctypes.get_errno(), "capset")
 
 
 def landlock(folder: str) -> bool:
