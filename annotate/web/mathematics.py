@@ -7,6 +7,7 @@ dollars are no formula. What cannot be converted shows its source.
 
 import html
 import re
+from bisect import bisect_left
 from xml.etree import ElementTree
 
 from latex2mathml.converter import convert_to_element
@@ -118,19 +119,17 @@ def _block(state: StateBlock, start_line: int, end_line: int, silent: bool) -> b
     opening = _opening(state.src, start)
     if opening not in DISPLAY:
         return False
-    closing = DELIMITERS[opening]
-    for line in range(start_line, end_line):
-        last = state.eMarks[line]
-        if last - start > LONGEST or (line > start_line and state.sCount[line] < state.blkIndent):
-            return False
-        so_far = state.src[start:last].rstrip()
-        if so_far.endswith(closing) and len(so_far) > len(opening) + len(closing):
-            break
-    else:
+    closing, begin = DELIMITERS[opening], start + len(opening)
+    # One search decides, so that a text of nothing but openings costs no more than its length.
+    end = state.src.find(closing, begin, begin + LONGEST)
+    if end <= begin:
+        return False
+    line = bisect_left(state.eMarks, end, start_line, end_line)
+    if line == end_line or state.src[end + len(closing) : state.eMarks[line]].strip():
+        return False
+    if any(state.sCount[below] < state.blkIndent for below in range(start_line + 1, line + 1)):
         return False
     content = state.getLines(start_line, line + 1, state.blkIndent, False).strip()[len(opening) : -len(closing)]
-    if closing in content:
-        return False
     if not silent:
         token = state.push("math_block", "math", 0)
         token.content, token.markup, token.block, token.map = content, opening, True, [start_line, line + 1]

@@ -21,12 +21,12 @@ from pygments.util import ClassNotFound
 from annotate.web import mathematics
 
 # Stored with each judgment: raise it whenever the same text would look different from before.
-RENDERER_VERSION = 2
+RENDERER_VERSION = 3
 
 # A response's own headings begin below the page's (h1 the page, h2 the response).
 HEADING_OFFSET = 2
-# Highlighting is quadratic for some lexers; nobody reads that much code in one block anyway.
-HIGHLIGHT_LIMIT = 20_000
+# Characters of a text's code that are highlighted, as it is quadratic for some lexers: 5,000 of Perl take half a second.
+HIGHLIGHT_LIMIT = 5_000
 
 TAGS = {
     "p", "br", "hr", "h3", "h4", "h5", "h6", "strong", "em", "s", "blockquote", "ul", "ol", "li",
@@ -55,7 +55,7 @@ CACHED_TEXTS, CACHED_LENGTH = 2048, 20_000
 
 def _highlighted(code: str, language: str, _attrs: str) -> str:
     """Pygments markup with classes (no inline styles); "" tells markdown-it to escape the plain text itself."""
-    if not language or len(code) > HIGHLIGHT_LIMIT:
+    if not language:
         return ""
     try:
         lexer = get_lexer_by_name(language)
@@ -110,6 +110,16 @@ def _outline(state: StateCore) -> None:
             token.tag = f"h{min(len(above) + HEADING_OFFSET, 6)}"
 
 
+def _limit_highlighting(state: StateCore) -> None:
+    """Takes the language from the blocks of code that go beyond the limit: they are shown as plain code."""
+    left = HIGHLIGHT_LIMIT
+    for token in state.tokens:
+        if token.type == "fence" and token.info:
+            left -= len(token.content)
+            if left < 0:
+                token.info = ""
+
+
 def _render_cell_open(renderer, tokens, index, options, env) -> str:
     """Column alignment as a class: the content security policy allows no inline style."""
     token = tokens[index]
@@ -133,6 +143,7 @@ def _build(breaks: bool) -> MarkdownIt:
         "commonmark", {"html": False, "linkify": True, "breaks": breaks, "highlight": _highlighted}
     ).enable(["table", "strikethrough", "linkify"]).use(mathematics.mathematics)
     markdown.core.ruler.push("outline", _outline)
+    markdown.core.ruler.push("limit_highlighting", _limit_highlighting)
     for name, rule in {
         "image": _render_image,
         "link_close": _render_link_close,

@@ -109,6 +109,13 @@ def test_very_long_code_is_not_coloured():
     assert html.count("x = 1") == HIGHLIGHT_LIMIT
 
 
+def test_only_so_much_code_of_a_text_is_coloured():
+    block = "```python\n" + "x = 1\n" * (HIGHLIGHT_LIMIT // 2 // 6) + "```\n"
+    first, second, third = render_markdown(block * 3).split("</pre>")[:3]
+    assert "<span" in first and "<span" in second and "<span" not in third
+    assert third.count("x = 1") == HIGHLIGHT_LIMIT // 2 // 6
+
+
 def test_tables_align_by_class_and_scroll_by_themselves():
     html = render_markdown("| a | b |\n|:-:|--:|\n| 1 | 2 |")
     assert html.startswith('<div class="table-scroll" tabindex="0"><table>')
