@@ -8,7 +8,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
 from annotate import access
-from annotate.models import Membership, PersonTally, Project, User
+from annotate.models import Comparison, Membership, PersonTally, Project, User
 from annotate.prepared import Prepared, given_id
 
 # Settings of a project by which slots are made.
@@ -47,6 +47,12 @@ def lock_accounts() -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtext('prefloop accounts'))")
+
+
+def lock_comparison(comparison: Comparison) -> None:
+    """Until the transaction ends, nobody else adjudicates `comparison`."""
+    if connection.features.has_select_for_update:
+        Comparison.objects.select_for_update(no_key=True).filter(pk=comparison.pk).values_list("pk").first()
 
 
 def _member() -> QuerySet[Membership]:

@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 
 from annotate import access
 from annotate.errors import UserError
+from annotate.labeling.locks import lock_comparison
 from annotate.models import Adjudication, Comparison
 from annotate.models.judgment import Rating
 
@@ -32,6 +33,7 @@ def begin(comparison: Comparison, user, rating, *, now: datetime | None = None) 
         raise UserError(_("Only pairs are adjudicated."))
     if comparison.judgments.filter(annotator=user).exists():
         raise UserError(_("You voted on this pair yourself. Somebody else decides."))
+    lock_comparison(comparison)
     present = Adjudication.objects.filter(comparison=comparison).first()
     if present and present.rating is not None:
         raise UserError(_("This pair is decided already."))
@@ -55,6 +57,7 @@ def begin(comparison: Comparison, user, rating, *, now: datetime | None = None) 
 def decide(comparison: Comparison, user, rating, reason: str, *, now: datetime | None = None) -> Adjudication:
     """The final verdict. Raises UserError without a blind verdict before it, a reason, or where it is decided."""
     access.require(user, comparison.project, access.Role.RESEARCHER)
+    lock_comparison(comparison)
     begun = (
         Adjudication.objects.filter(comparison=comparison, author=user)
         .select_related("comparison__first", "comparison__second")
@@ -62,18 +65,16 @@ def decide(comparison: Comparison, user, rating, reason: str, *, now: datetime |
     )
     if begun is None:
         raise UserError(_("Judge the pair before you see the votes; then decide."))
+    if begun.rating is not None:
+        raise UserError(_("This pair is decided already."))
     rating, reason = _rating(rating), reason.strip()
     if not reason:
         raise UserError(_("Please give the reason: those who voted otherwise may ask."), field="reason")
     if len(reason) > LONGEST_REASON:
         raise UserError(_("A reason has at most %(most)s characters.") % {"most": LONGEST_REASON}, field="reason")
     winner = begun.left if rating in LEFT else begun.right if rating in RIGHT else None
-    decided = Adjudication.objects.filter(pk=begun.pk, rating__isnull=True, author=user).update(
-        rating=rating, winner=winner, reason=reason, decided_at=now or timezone.now()
-    )
-    if not decided:
-        raise UserError(_("This pair is decided already."))
-    begun.refresh_from_db()
+    begun.rating, begun.winner, begun.reason, begun.decided_at = rating, winner, reason, now or timezone.now()
+    begun.save(update_fields=["rating", "winner", "reason", "decided_at"])
     return begun
 
 

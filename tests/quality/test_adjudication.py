@@ -1,8 +1,11 @@
 """Split votes: which comparisons are split, the blind verdict before the votes, and what a snapshot makes of it."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.core.exceptions import PermissionDenied
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from annotate.datasets.snapshots import create_snapshot, rows
@@ -59,6 +62,29 @@ def test_what_counts_as_split(project, voted):
         pairs[3].pk: (3, 2, 3, 4),
         pairs[4].pk: (2, 1, 4, 2),
     }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_verdict_is_not_begun_anew_while_it_is_decided(project, voted, researcher):
+    (pair,) = voted([CLEAR_FIRST, CLEAR_SECOND])
+    admin, deciding, has_begun = User.objects.get(username="admin"), threading.Event(), threading.Event()
+    begin(pair, researcher, 1)
+
+    def decide_slowly():
+        with transaction.atomic():
+            decide(pair, researcher, 1, "A names its source.")
+            deciding.set()
+            has_begun.wait(0.5)  # it waits for us, so this only gives it the time to come in between
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        decided = pool.submit(decide_slowly)
+        deciding.wait()
+        with pytest.raises(UserError, match="decided already"):
+            begin(pair, admin, 4)
+        has_begun.set()
+        decided.result()
+    assert Adjudication.objects.get().author == researcher
 
 
 def test_not_before_all_wanted_votes_are_in(project, voted):
