@@ -223,9 +223,10 @@ def ranking_of(responses: Iterable[Response], group: str = "", *, wanted: int | 
 def set_judgments_wanted(comparison: Comparison, wanted: int, *, user=None) -> None:
     """From now on `wanted` different people judge this comparison, 0 to 50, whatever the project's number is.
 
-    More: slots that were withdrawn come back, then new ones are added. Fewer: free slots are withdrawn first, then
-    those that somebody holds, whose judgment is kept but fills no slot that counts. What is judged stays judged. A
-    comparison that is held back only keeps the number for later. `user` None is the machine's own administrator.
+    More: slots that were withdrawn come back, those that were used up meanwhile first, then judgments that had no slot
+    get one, then new ones are added. Fewer: free slots are withdrawn first, then those that somebody holds, whose
+    judgment is kept but fills no slot that counts. What is judged stays judged. A comparison that is held back only
+    keeps the number for later. `user` None is the machine's own administrator.
     """
     project = comparison.project
     if user is not None:
@@ -249,13 +250,21 @@ def set_judgments_wanted(comparison: Comparison, wanted: int, *, user=None) -> N
     counted.sort(key=lambda slot: (slot.free_from is not None, slot.free_from is not None and slot.free_from <= now))
     unused = [slot.pk for slot in counted[wanted:] if slot.free_from is not None]
     Slot.objects.filter(pk__in=unused).update(apart=True)
-    missing = wanted - len(counted)
-    withdrawn = [slot for slot in slots if slot.apart and slot.free_from is not None][: max(0, missing)]
+    missing = max(0, wanted - len(counted))
+    withdrawn = sorted((slot for slot in slots if slot.apart), key=lambda slot: slot.free_from is not None)[:missing]
     # A lease that is still running stays with its holder.
     Slot.objects.filter(pk__in=[slot.pk for slot in withdrawn]).update(apart=False)
+    missing -= len(withdrawn)
     first = slots[-1].number + 1 if slots else 0
     rank = slots[0].rank if slots else None
-    _add_slots(project, [(comparison, first + place) for place in range(missing - len(withdrawn))], rank)
+    extras = comparison.judgments.filter(slot=None, reservation__isnull=False).order_by("pk")[:missing]
+    for number, extra in enumerate(extras, first):
+        extra.slot = Slot.objects.create(
+            project=project, comparison=comparison, number=number, holder=extra.annotator, free_from=None
+        )
+        extra.save(update_fields=["slot"])
+    filled = len(extras)
+    _add_slots(project, [(comparison, first + place) for place in range(filled, missing)], rank)
 
 
 def pairs_of(

@@ -25,7 +25,7 @@ RENDERER_VERSION = 3
 
 # A response's own headings begin below the page's (h1 the page, h2 the response).
 HEADING_OFFSET = 2
-# Characters of a text's code that are highlighted, as it is quadratic for some lexers: 5,000 of Perl take half a second.
+# Characters of a text's code that are highlighted: some lexers are quadratic, and 5,000 of Perl take half a second.
 HIGHLIGHT_LIMIT = 5_000
 
 TAGS = {

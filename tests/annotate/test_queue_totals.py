@@ -1,6 +1,7 @@
 """Running totals follow whatever happens to the rows, and the number wanted may change while people judge."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
@@ -98,6 +99,39 @@ def test_fewer_wanted_takes_free_slots_first_and_no_judgment_away(project, ada, 
     assert (state.total_wanted, state.total_done) == (1, 1)
     set_judgments_wanted(only, 3)
     assert Slot.objects.filter(comparison=only, apart=False).count() == 3
+    assert counters.recount(project) == []
+
+
+def test_who_judged_while_fewer_were_wanted_counts_when_it_is_more_again(project, ada, ben, person, pairs):
+    (only,) = pairs(1, wanted=3)
+    people = (ada, ben, person("cyd"))
+    keys = [reserve_next(project, user).key for user in people]
+    set_judgments_wanted(only, 1)
+    for user, key in zip(people, keys, strict=True):
+        submit_judgment(user, key, 1)
+    assert queue_state(project, ada).total_done == 1
+    set_judgments_wanted(only, 3)
+    state = queue_state(project, ada)
+    assert (state.total_wanted, state.total_done) == (3, 3)
+    assert reserve_next(project, person("dan")) is None
+    assert counters.recount(project) == []
+
+
+def test_an_extra_judgment_is_the_next_one_that_is_wanted(project, ada, ben, person, pairs):
+    (only,) = pairs(1)
+    late = reserve_next(project, ada)
+    after = late.slot.free_from + timedelta(seconds=1)
+    submit_judgment(ben, reserve_next(project, ben, now=after).key, 1, now=after)
+    extra = submit_judgment(ada, late.key, 1, now=after)
+    assert extra.slot is None
+    set_judgments_wanted(only, 3)
+    state = queue_state(project, ada)
+    assert (state.total_wanted, state.total_done) == (3, 2)
+    extra.refresh_from_db()
+    assert (extra.slot.holder, extra.slot.free_from) == (ada, None)
+    cyd = person("cyd")
+    assert submit_judgment(cyd, reserve_next(project, cyd).key, 1).slot is not None
+    assert reserve_next(project, person("dan")) is None
     assert counters.recount(project) == []
 
 
