@@ -78,7 +78,7 @@ def test_a_stopped_worker_and_the_next_one_make_one_run(project, preferences, mo
 
     monkeypatch.setattr(events, "store", store_and_stop)
     monkeypatch.setattr(follow, "LOOK_EVERY", 0.01)
-    params = {"epochs": 30, "batch_size": 4, **ON_CPU}
+    params = {"epochs": 100, "batch_size": 4, **ON_CPU}
     run = attempt(create_run(project, "reward", user=None, params=params, dataset=preferences), stopping)
     assert (run.state, run.attempt) == ("queued", 0)
     stopped_at = run.step

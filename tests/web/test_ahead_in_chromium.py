@@ -21,6 +21,13 @@ def key_of(page) -> str:
     return page.get_attribute("#task", "data-key")
 
 
+def sent(page, on_its_way: list):
+    """The request that is held back: it comes here a moment after the page has sent it."""
+    while not on_its_way:
+        page.wait_for_timeout(20)
+    return on_its_way.pop()
+
+
 @pytest.fixture
 def reading(open_page, pairs):
     """The page of somebody who has read long enough for the next pair to be there."""
@@ -37,7 +44,7 @@ def test_a_slow_answer_keeps_nobody_waiting(reading):
     page.keyboard.press("2")
     page.keyboard.press("Enter")
     page.wait_for_function(OTHER_PAIR, arg=first)
-    assert on_its_way and not Judgment.objects.exists()
+    assert not Judgment.objects.exists()
     second = Reservation.objects.get(key=key_of(page))
     assert second.shown_at is None, "reserved, and shown only as far as the page knows"
     assert page.evaluate("document.activeElement.id") == "task"
@@ -47,7 +54,7 @@ def test_a_slow_answer_keeps_nobody_waiting(reading):
     page.keyboard.press("Enter")
     assert key_of(page) == str(second.key)
     before = timezone.now()
-    on_its_way.pop().continue_()
+    sent(page, on_its_way).continue_()
     page.wait_for_function(f"key => ({OTHER_PAIR})(key) && {SAVED}", arg=str(second.key))
     judgments = list(Judgment.objects.order_by("created_at"))
     stored = [(str(judgment.reservation_id), judgment.rating) for judgment in judgments]
@@ -72,10 +79,8 @@ def test_what_is_not_saved_comes_back_with_its_words(reading):
     second = key_of(page)
     page.fill("[name=note]", "begun")
     with page.expect_request("**/label/"):  # it is sent once more by itself
-        on_its_way.pop().abort()
-    while not on_its_way:
-        page.wait_for_timeout(20)
-    on_its_way.pop().abort()
+        sent(page, on_its_way).abort()
+    sent(page, on_its_way).abort()
     page.wait_for_selector("#form-error >> text=Not saved: the server cannot be reached.")
     assert key_of(page) == first
     assert page.input_value("[name=note]") == "keep me"
