@@ -12,6 +12,7 @@ import torch
 
 from training.chat import encode_prompt
 from training.decoder import ModelDecoder
+from training.models import end_ids
 from training.records import Message
 from training.sampling import draw
 
@@ -72,7 +73,7 @@ class Converser:
         if not rows:
             return
         longest = max(request.max_tokens for request in batch)
-        decoder = ModelDecoder(self.model)
+        decoder, ends = ModelDecoder(self.model), end_ids(self.model, self.tokenizer)
         width = max(len(row.prompt) for row in rows)
         pad = self.tokenizer.pad_token_id
         # Padding stands on the left, so that every row's next token goes to the same place in the cache.
@@ -83,7 +84,7 @@ class Converser:
         while True:
             token = self._next(rows, logits)
             for row, number in zip(rows, token.tolist(), strict=True):
-                row.take(number, self.tokenizer.eos_token_id)
+                row.take(number, ends)
             keep = [place for place, row in enumerate(rows) if not row.ended]
             if not keep:
                 return
@@ -124,8 +125,8 @@ class _Row:
     def random(self) -> float:
         return torch.rand((), generator=self.generator, dtype=torch.float64).item()
 
-    def take(self, token: int, eos: int) -> None:
-        if token == eos or self.request.abandoned:
+    def take(self, token: int, ends: tuple[int, ...]) -> None:
+        if token in ends or self.request.abandoned:
             self.ended = True
         else:
             self.ids.append(token)

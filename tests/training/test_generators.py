@@ -23,14 +23,15 @@ from transformers import (
 
 from tests.training.policies import EOS, PAD, learn, make_actors, quiet, scored, settings_of
 from tests.training.tiny import make_gpt2, make_llama, make_tokenizer, save_tiny
-from training import sampling
+from training import generators, sampling
 from training.batching import Example, collate
 from training.config import ConfigError
 from training.decoder import FusedDecoder
+from training.errors import TrainingError
 from training.events import EventLog
 from training.generators import LocalGenerator
 from training.logprobs import completion_logprobs
-from training.models import load_policy
+from training.models import end_ids, load_policy
 from training.recipes.policy_gradient import improve
 from training.runtime import start
 from training.static_decoder import StaticDecoder
@@ -186,6 +187,24 @@ def test_what_the_fused_decoder_does_not_know_is_left_to_the_model():
     generator = LocalGenerator(make_gpt2(24), BF16, eos_id=EOS, pad_id=PAD)
     groups = generator.sample([[10, 11], [12]], n=4, max_new_tokens=6, temperature=1.0, seed=0)
     assert generator.decoder is None and gap(generator.policy, [[10, 11], [12]], groups) < 0.1
+
+
+def test_where_memory_ran_out_in_sampling_is_said_with_what_to_lower(monkeypatch):
+    def refused(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    generator = LocalGenerator(make_gpt2(24), BF16, eos_id=EOS, pad_id=PAD)
+    monkeypatch.setattr(generators, "sample", refused)
+    with pytest.raises(TrainingError, match="lower sampling_tokens"):
+        generator.sample([[5]], n=2, max_new_tokens=4, temperature=1.0, seed=0)
+
+
+def test_a_chat_models_end_of_turn_ends_a_completion():
+    """A list in generation_config, as Gemma has it; a single number is the tokenizer's business."""
+    model, tokenizer = make_gpt2(), make_tokenizer()
+    assert end_ids(model, tokenizer) == (tokenizer.eos_token_id,)
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, 7]
+    assert end_ids(model, tokenizer) == (tokenizer.eos_token_id, 7)
 
 
 class FakeLLM:

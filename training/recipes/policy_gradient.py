@@ -185,8 +185,7 @@ def collect(
         if model is None:
             return None
         with machine.autocast():
-            of_batch = partial(compute, model)
-            return per_token(of_batch, batches, mask, machine, tokens_per_batch=config.tokens_per_batch)
+            return per_token(partial(compute, model), batches, mask, machine, tokens_per_batch=config.tokens_per_batch)
 
     logprobs_of = partial(completion_logprobs, temperature=config.temperature)
     return Rollout(
