@@ -7,6 +7,7 @@ policy that rates answers. Their paths are filled in when the run starts.
 
 import json
 from collections.abc import Callable
+from itertools import islice
 
 from django.utils.translation import gettext as _
 
@@ -14,13 +15,15 @@ from annotate.datasets.snapshots import rows
 from annotate.errors import UserError
 from annotate.models import Dataset, ModelVersion, Project, Run
 from training.records import CRITERIA
-from training.rewards.spec import reaches_out, sources_of
+from training.rewards.spec import Source, reaches_out, sources_of
 
 FIELDS = ("rewards", "judges")
 # What a source of the registry is, and which setting of the trainer's takes its path.
 REGISTRY = {"model": (ModelVersion.Kind.REWARD, "path"), "judge": (ModelVersion.Kind.POLICY, "model")}
 # What a source checks answers by, which has to be in the prompts' rows.
 _CHECKED_BY = {"math": "answer", "code": "tests"}
+# Rows looked at while a person waits for the form's answer, and characters shown of a prompt.
+_MOST_ROWS, _SHOWN = 1000, 80
 
 
 def own_sources(field: str, value) -> list[dict]:
@@ -79,6 +82,22 @@ def check_sources(project: Project, params: dict, dataset: Dataset) -> None:
                     % {"source": row["source"], "field": needed},
                     field="dataset",
                 )
+        if params.get("on_reward_error") != "mask":
+            for name, source in sources_of(field, for_trainer(params.get(field) or [])).items():
+                _check_rows(name, source, dataset)
+
+
+def _check_rows(name: str, source: Source, dataset: Dataset) -> None:
+    """Raises UserError for a row that the trainer would refuse. Of a long file the run looks at the rest."""
+    if dataset.kind != Dataset.Kind.PROMPTS or not dataset.is_ready or type(source).wrong_in is Source.wrong_in:
+        return
+    for row in islice(rows(dataset), _MOST_ROWS):
+        if wrong := source.wrong_in(row):
+            raise UserError(
+                _("The source %(source)s cannot check answers to “%(prompt)s”: look at the “%(field)s” of this prompt.")
+                % {"source": name, "prompt": row["prompt"][-1]["content"][:_SHOWN], "field": wrong[0]},
+                field="dataset",
+            )
 
 
 def _has_reference(dataset: Dataset, field: str) -> bool:

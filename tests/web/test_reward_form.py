@@ -75,6 +75,18 @@ def test_rules_of_the_form_stand_in_the_frozen_config_and_answers_in_its_data(se
     ]
 
 
+def test_a_prompt_that_a_source_cannot_check_is_named(send, ready, tmp_path):
+    path = tmp_path / "more.jsonl"
+    path.write_text(json.dumps({"prompt": "Which point?", "answer": "(1,2)"}) + "\n")
+    import_file(ready, path, "prompts")
+    fields = {"math-use": "rewards", "math-weight": "1"}
+    run, html = send("grpo", **fields)
+    assert run is None
+    assert "The source math cannot check answers to “Which point?”: look at the “answer” of this prompt." in html
+    run, _ = send("grpo", **fields, on_reward_error="mask")
+    assert run is not None
+
+
 @pytest.mark.slow
 def test_ppo_as_the_form_sets_it_goes_through_the_trainer_itself(send, ready):
     """Every part of the reward that a person chose is earned, with its weight, in the run's curves."""
