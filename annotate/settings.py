@@ -160,6 +160,21 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _env_bool("HTTPS", False)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
 
+# In service Django logs a failed request nowhere but in a mail to ADMINS: here it stands where the site's output goes,
+# with the time and the address that the page 500 asks for.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"in_service": {"()": "django.utils.log.RequireDebugFalse"}},
+    "formatters": {"dated": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {
+        "errors": {
+            "class": "logging.StreamHandler", "level": "ERROR", "formatter": "dated", "filters": ["in_service"],
+        },
+    },
+    "loggers": {"django.request": {"handlers": ["errors"]}},
+}  # fmt: skip
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.SessionAuthentication",
                                        "rest_framework.authentication.BasicAuthentication"],

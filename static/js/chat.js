@@ -21,6 +21,7 @@
       if (!radio) return;
       radio.checked = true;
       radio.focus({ preventScroll: true });
+      radio.dispatchEvent(new Event("input", { bubbles: true }));
     } else if (event.detail.name === "note") {
       form.elements.note?.focus();
     } else if (event.detail.name === "submit") {
@@ -32,7 +33,10 @@
     event.preventDefault();
   });
 
-  // ---- a draft, until the server has it -----------------------------------------------------------------------
+  // ---- drafts, until the server has them: of the choice, and of the next turn ----------------------------------------
+  document.addEventListener("htmx:afterSettle", prefloop.drafts.restore);
+  prefloop.drafts.restore();
+
   const name = `prefloop-chat-${document.querySelector("[data-chat]").dataset.chat}`;
   // Two answers stand where the composer was: what was sent has arrived.
   if (!compose) return prefloop.forget(name);

@@ -10,6 +10,8 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    // Out of a field, so that letters are keys again.
+    if (event.key === "Escape" && isWriting(event.target)) event.target.blur();
     if (isWriting(event.target) || document.querySelector("dialog[open]")) return;
     // Enter belongs to a link or button that has the focus.
     if (event.key === "Enter" && event.target.closest("a, button:not(.chip), summary")) return;

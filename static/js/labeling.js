@@ -1,9 +1,9 @@
-// The labeling page: actions, drafts, the guidelines panel, the reservation, and what to do when a request fails.
+// The labeling page: actions, the guidelines panel, the reservation, and what to do when a request fails.
 // Everything here is convenience: the page works without it.
 (() => {
   const SLOW_AFTER_MS = 300;
 
-  const { remember, recall } = prefloop;
+  const { remember, recall, drafts } = prefloop;
   // What this script says stands in the page, in the language of the page.
   const part = (name) => document.getElementById("words").content.querySelector(`[data-word="${name}"]`);
   const word = (name) => part(name).textContent;
@@ -12,45 +12,7 @@
   const key = () => task()?.dataset.key;
   const panel = () => document.getElementById("guidelines");
 
-  // ---- drafts: a reload, a failed request or another tab loses neither the note nor the choice -------------------
-  const DRAFTS = "prefloop-drafts";
-  const MOST_DRAFTS = 20;
-
-  const draftsBut = (key) => (recall(DRAFTS) ?? []).filter((draft) => draft.key !== key);
-  const forgetDraft = (key) => key && remember(DRAFTS, draftsBut(key));
-
-  function saveDraft() {
-    const form = judge();
-    if (!form) return;
-    const written = [...new FormData(form)].filter(([name, value]) => value && form.elements[name]?.type !== "hidden");
-    remember(DRAFTS, [{ key: key(), values: written }, ...draftsBut(key())].slice(0, MOST_DRAFTS));
-  }
-
-  function restoreDraft() {
-    const form = judge();
-    const draft = form && (recall(DRAFTS) ?? []).find((one) => one.key === key());
-    if (!draft) return;
-    const written = new Map(draft.values);
-    const chosen = new Set(draft.values.map(([name, value]) => `${name}=${value}`));
-    for (const field of form.elements) {
-      if (!field.name || field.form !== form || field.type === "hidden") continue;
-      if (field.type === "radio" || field.type === "checkbox") field.checked = chosen.has(`${field.name}=${field.value}`);
-      else field.value = written.get(field.name) ?? "";
-    }
-    form.dispatchEvent(new Event("restored", { bubbles: true }));
-  }
-
-  document.addEventListener("input", (event) => {
-    if (event.target.form !== judge()) return;
-    saveDraft();
-    delete document.querySelector("#form-error > [data-unsent]")?.dataset.unsent;
-  });
-
   // ---- keys: keys.js says which action a key means --------------------------------------------------------------
-  function isWriting(element) {
-    return element.matches("textarea, select, input:not([type=radio], [type=checkbox])");
-  }
-
   function submitJudgment() {
     const form = judge();
     if (form && !form.classList.contains("htmx-request")) form.requestSubmit(form.querySelector(".actions > .primary"));
@@ -75,8 +37,6 @@
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.form === judge()) {
       event.preventDefault();
       submitJudgment();
-    } else if (event.key === "Escape" && isWriting(event.target)) {
-      event.target.blur();
     }
   });
 
@@ -155,6 +115,9 @@
 
   const sendAgain = (form) => (form.id === "judge" ? submitJudgment() : form.requestSubmit());
 
+  document.addEventListener("input", (event) => {
+    if (event.target.form === judge()) delete document.querySelector("#form-error > [data-unsent]")?.dataset.unsent;
+  });
   // Back in the network: what was to be sent goes, unless its person has changed it since.
   addEventListener("online", () => document.querySelector("#form-error > [data-unsent]") && submitJudgment());
 
@@ -177,15 +140,15 @@
   });
   document.addEventListener("htmx:beforeSwap", (event) => {
     // A refused one (422) stays a draft.
-    if (event.detail.requestConfig?.elt.matches("#judge, #skip") && event.detail.xhr.status < 300) forgetDraft(key());
+    if (event.detail.requestConfig?.elt.matches("#judge, #skip") && event.detail.xhr.status < 300) drafts.forget(key());
   });
   // What ahead.js sends by itself.
   document.addEventListener("sent", (event) => {
-    forgetDraft(event.detail.key);
+    drafts.forget(event.detail.key);
   });
   document.addEventListener("send-failed", (event) => {
     const { form, status, slow } = event.detail;
-    saveDraft();
+    drafts.save();
     complain(status ? whyOf(status) : slow ? "slow" : "unreachable", form, status);
   });
   document.addEventListener("htmx:sendError", (event) => {
@@ -208,7 +171,7 @@
   // ---- the next pair -----------------------------------------------------------------------------------------
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.detail.target?.id === "task" || event.detail.elt?.id === "task") {
-      restoreDraft();
+      drafts.restore();
       // For screen readers; not when a quick hand is in the new pair already.
       if (!task().contains(document.activeElement)) task().focus({ preventScroll: true });
     }
@@ -227,6 +190,6 @@
   setInterval(renew, 5000);
   document.addEventListener("visibilitychange", renew);
 
-  restoreDraft();
+  drafts.restore();
   settlePanel();
 })();

@@ -32,6 +32,7 @@
   // What this browser holds was not yet taken by the server, so it is newer.
   const held = recall();
   for (const field of fields) if (held[field.name]) field.value = held[field.name];
+  if (answer.value !== answer.defaultValue) answer.closest("details")?.setAttribute("open", "");
   showWords();
 
   form.addEventListener("input", (event) => {

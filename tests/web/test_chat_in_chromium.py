@@ -53,6 +53,15 @@ def test_a_conversation_at_the_keyboard(open_page, worker):
     assert page.inner_text("#announcer") == "Both answers are there."
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.wait_for_timeout(200)  # some time to read, so that there is some to be counted
+    page.keyboard.press("2")
+    page.keyboard.press("n")
+    page.keyboard.type("It names the 3rd greeting")
+    page.keyboard.press("Escape")
+    page.keyboard.press("1")
+    page.reload()
+    assert page.is_checked("[name=rating][value='1']"), "a choice that is not sent yet is kept as well"
+    assert page.input_value("[name=note]") == "It names the 3rd greeting"
+    page.wait_for_timeout(200)
     page.keyboard.press("3")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=Go on")

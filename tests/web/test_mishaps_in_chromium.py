@@ -3,6 +3,7 @@
 import pytest
 
 from annotate.chat.endpoints import add_endpoint
+from annotate.demonstrations.writing import next_writing, submit_demonstration
 from annotate.labeling.comparisons import add_prompts
 from annotate.models import Chat, Judgment, Skip, User
 from annotate.projects import update_project
@@ -115,6 +116,20 @@ def test_a_session_that_ended_is_named_where_one_writes(open_page, project):
     page.reload()
     assert page.input_value("#completion") == "Because"
     page.wait_for_selector("#draft-state:has-text('Draft kept')")
+
+
+def test_what_a_reviewer_has_begun_outlives_a_reload(open_page, project):
+    staff = User.objects.get(username="root")
+    update_project(project, staff, writing=True)
+    add_prompts(project, [[{"role": "user", "content": "Why?"}]], in_pool=True)
+    written = submit_demonstration(staff, next_writing(project, staff).key, "Because.")
+    page = open_page("researcher", f"/p/kind/demonstrations/{written.pk}/")
+    page.click("summary:has-text('Edit the answer')")
+    page.fill("#completion", "Because of the rain.")
+    page.fill("#comment", "Say of what.")
+    page.reload()
+    assert page.is_visible("#completion") and page.input_value("#completion") == "Because of the rain."
+    assert page.input_value("#comment") == "Say of what."
 
 
 def test_a_turn_of_a_chat_that_did_not_arrive_is_still_there(open_page, project):

@@ -1,5 +1,8 @@
 """What somebody sees whose request came to nothing: the database is away, an address is none, the session has ended."""
 
+import logging
+import re
+
 import pytest
 from django.db import OperationalError
 from django.test import override_settings
@@ -53,6 +56,20 @@ def test_a_wrong_statement_is_no_database_that_is_away(browser, monkeypatch):
     response = client.get("/")
     assert response.status_code == 500
     assert "Something broke on our side" in response.content.decode()
+
+
+def test_what_broke_can_be_found_in_the_log_by_time_and_address(browser, monkeypatch, tmp_path):
+    """As the page says. Django by itself writes it nowhere in service."""
+    (handler,) = logging.getLogger("django.request").handlers
+    with (tmp_path / "log").open("w") as log:
+        monkeypatch.setattr(handler, "stream", log)
+        client = browser("annotator")
+        client.raise_request_exception = False
+        failing(monkeypatch, ZeroDivisionError("of all things"))
+        client.get("/")
+    said = (tmp_path / "log").read_text()
+    assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d+ ERROR django.request: Internal Server Error: /\n", said)
+    assert "ZeroDivisionError: of all things" in said
 
 
 def test_an_address_that_only_takes_forms_is_no_blank_page(browser, project):
