@@ -16,7 +16,7 @@ from annotate.errors import UserError
 from annotate.labeling.attention import within
 from annotate.labeling.comparisons import NewPair, NewResponse, add_comparisons, add_prompts, add_responses
 from annotate.labeling.locks import lock_annotator
-from annotate.labeling.standing import refuse_paused
+from annotate.labeling.standing import require_open
 from annotate.labeling.verdict import read_verdict
 from annotate.models import Assessment, Chat, ChatReply, ChatTurn, GuidelineVersion, Judgment, Project
 from annotate.models.judgment import Rating
@@ -203,7 +203,7 @@ def _turn_of(turn_key: str | uuid.UUID, user) -> ChatTurn:
 def _require_open(project: Project, user) -> None:
     if not project.chat or project.archived:
         raise UserError(_("There is no chat in this project at the moment."))
-    refuse_paused(project, user)
+    require_open(project, user)
 
 
 def _uuid(key: str | uuid.UUID) -> uuid.UUID:

@@ -48,7 +48,7 @@ def judgment_line(judgment: Judgment) -> dict:
         "round": comparison.round and comparison.round.number,
         "draw_probability": reservation and reservation.draw_probability,
         "extra": reservation is not None and judgment.slot_id is None,
-        "imported": reservation is None,
+        "imported": judgment.shown_at is None,
     }
     return {
         "annotator": pseudonym(comparison.project, judgment.annotator.username),

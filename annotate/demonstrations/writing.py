@@ -17,7 +17,7 @@ from annotate.errors import UserError
 from annotate.labeling import attention
 from annotate.labeling.comparisons import add_prompts
 from annotate.labeling.locks import lock_annotator
-from annotate.labeling.standing import refuse_paused
+from annotate.labeling.standing import require_open
 from annotate.models import Demonstration, DemonstrationVersion, Project, Prompt, Writing
 from annotate.models.comparison import text_digest
 
@@ -156,7 +156,7 @@ def _check_length(text: str, field: str) -> None:
 def _require_open(project: Project, user) -> None:
     if not project.writing or project.archived:
         raise UserError(_("Nobody writes demonstrations in this project at the moment."))
-    refuse_paused(project, user)
+    require_open(project, user)
 
 
 def _begun(project: Project, user, now: datetime) -> Writing | None:

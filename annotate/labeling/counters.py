@@ -26,6 +26,7 @@ from annotate.models import (
     Slot,
     Writing,
 )
+from annotate.models.judgment import MADE_HERE
 
 COUNTS = ("judged", "skipped", "filled")
 
@@ -146,20 +147,20 @@ _TRIGGERS += [
             SELECT c.project_id, added.annotator_id AS user_id, UTC_DAY(added.created_at) AS day,
                 COUNT(*) AS n, SUM({_seconds("added")}) AS spent
             FROM added JOIN annotate_comparison c ON c.id = added.comparison_id
-            WHERE added.reservation_id IS NOT NULL
+            WHERE added.shown_at IS NOT NULL AND added.origin IS NULL
             GROUP BY c.project_id, added.annotator_id, UTC_DAY(added.created_at)
         ) counted WHERE n <> 0
         ON CONFLICT (project_id, user_id, day) DO UPDATE SET
             judgments = annotate_daytally.judgments + excluded.judgments,
             seconds = annotate_daytally.seconds + excluded.seconds""",
-        columns=("comparison_id", "annotator_id", "reservation_id", "created_at", "seconds", "active_seconds"),
+        columns=("comparison_id", "annotator_id", "shown_at", "origin", "created_at", "seconds", "active_seconds"),
     ),
     _Trigger(
         "annotate_judgment", "DELETE", "tally_not_day",
         f"""UPDATE annotate_daytally SET judgments = judgments - 1, seconds = seconds - {_seconds("OLD")}
         WHERE project_id = (SELECT project_id FROM annotate_comparison WHERE id = OLD.comparison_id)
             AND user_id = OLD.annotator_id AND day = UTC_DAY(OLD.created_at)""",
-        when="OLD.reservation_id IS NOT NULL",
+        when="OLD.shown_at IS NOT NULL AND OLD.origin IS NULL",
     ),
 ]  # fmt: skip
 
@@ -308,7 +309,7 @@ SECONDS = Coalesce(
 def per_day(judgments: QuerySet) -> dict[tuple[int, date], tuple[int, float]]:
     """By person and day: how many of `judgments` made here, and their seconds. Reads them all."""
     rows = (
-        judgments.filter(reservation__isnull=False).order_by()
+        judgments.filter(MADE_HERE).order_by()
         .annotate(day=TruncDate("created_at", tzinfo=UTC)).values_list("annotator", "day")
         .annotate(n=Count("pk"), spent=Sum(SECONDS))
     )  # fmt: skip

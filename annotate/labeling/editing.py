@@ -12,6 +12,7 @@ from annotate.labeling import order
 from annotate.labeling.locks import lock_annotator
 from annotate.labeling.verdict import Verdict, read_verdict
 from annotate.models import Assessment, GoldQuestion, Judgment, JudgmentVersion, Project
+from annotate.models.judgment import MADE_HERE
 from annotate.projects import current_guidelines
 from annotate.quality import gold
 
@@ -22,9 +23,8 @@ QUALIFICATION = GoldQuestion.Purpose.QUALIFICATION
 
 def own_judgments(project: Project, user) -> QuerySet[Judgment]:
     """What `user` judged in `project`, the newest first, imported votes left out."""
-    return Judgment.objects.filter(
-        annotator=user, comparison__project=project, reservation__isnull=False
-    ).order_by("-created_at", "-id")  # fmt: skip
+    own = Judgment.objects.filter(MADE_HERE, annotator=user, comparison__project=project)
+    return own.order_by("-created_at", "-id")
 
 
 def editable(project: Project, user) -> set[int]:

@@ -13,7 +13,7 @@ from annotate import access
 from annotate.errors import UserError
 from annotate.labeling.comparisons import is_held_back, look_for_leaks, set_judgments_wanted
 from annotate.labeling.locks import lock_project
-from annotate.models import Comparison, Project, Response, Slot
+from annotate.models import Comparison, GoldQuestion, Project, Response, Slot
 
 # Responses that are looked at in one transaction.
 CHUNK = 1000
@@ -94,13 +94,18 @@ def set_hold(project: Project, hold: bool, *, user) -> None:
 
 def _comparisons_of(project: Project, responses) -> QuerySet[Comparison]:
     concerned = Q(first__in=responses) | Q(second__in=responses) | Q(candidates__response__in=responses)
-    return Comparison.objects.filter(concerned, project=project, judgments_wanted__gt=0).distinct()
+    handed_out = Q(judgments_wanted__gt=0) | Q(gold__active=True)
+    return Comparison.objects.filter(concerned, handed_out, project=project).distinct()
 
 
 def _settle(project: Project, comparisons: Iterable[Comparison]) -> None:
-    """Unused slots are set apart where a comparison is held back, and come back where it is not."""
+    """Unused slots are set apart where a comparison is held back, and come back where it is not.
+
+    A gold question that is held back is taken out of service, and stays so until an admin takes it back.
+    """
     for comparison in comparisons:
         if is_held_back(project, comparison.responses):
             Slot.objects.filter(comparison=comparison, free_from__isnull=False).update(apart=True)
-        else:
+            GoldQuestion.objects.filter(comparison=comparison).update(active=False)
+        elif comparison.judgments_wanted:
             set_judgments_wanted(comparison, comparison.judgments_wanted)

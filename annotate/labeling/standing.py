@@ -27,6 +27,11 @@ _PAUSES = {
 }
 _QUALIFYING = _("These first pairs are a short test. Afterwards you see for each of them what was expected, and why.")
 _GUIDELINES_CHANGED = _("The guidelines have changed. Please read what is new before you go on.")
+# What is no comparison has no page of its own for these.
+_UNDER_COMPARE = {
+    GUIDELINES_CHANGED: _("The guidelines have changed. Please read what is new under “Compare” before you go on."),
+    QUALIFYING: _("A short test comes first. Please take it under “Compare”."),
+}
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,11 @@ def standing(project: Project, user) -> Standing:
     return standing_of(project, project.memberships.filter(user=user).first())
 
 
-def refuse_paused(project: Project, user) -> None:
-    """Raises UserError with the explanation where the person is paused: for work that is no comparison."""
+def require_open(project: Project, user) -> None:
+    """Raises UserError with the explanation where the person is held up: for work that is no comparison."""
     found = standing(project, user)
-    if found.state == PAUSED:
-        raise UserError(str(found.message))
+    if found.state != OPEN:
+        raise UserError(str(_UNDER_COMPARE.get(found.state, found.message)))
 
 
 def standing_of(project: Project, membership: Membership | None) -> Standing:

@@ -82,6 +82,10 @@ def ordinary() -> Q:
     return Q(comparison__gold__isnull=True) | Q(created_at__lt=F("comparison__gold__created_at"))
 
 
+# Given on a page of this site, on a pair of the queue or in a chat: imported votes were never shown, and judgments that
+# moved here have an origin.
+MADE_HERE = Q(shown_at__isnull=False, origin__isnull=True)
+
 _OF_A_PAIR = Q(rating__isnull=False, left__isnull=False, right__isnull=False)
 _OF_A_RANKING = Q(rating__isnull=True, left__isnull=True, right__isnull=True, winner__isnull=True)
 

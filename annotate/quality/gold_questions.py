@@ -18,6 +18,7 @@ from annotate.labeling.comparisons import (
     add_comparisons,
     add_prompts,
     add_responses,
+    is_held_back,
     withdraw,
 )
 from annotate.labeling.locks import lock_project
@@ -154,6 +155,8 @@ def change_question(question: GoldQuestion, *, user, active: bool | None = None,
         question.explanation = explanation.strip()
         _check(NewQuestion(question.comparison, question.expected, question.explanation), project)
     if active is not None:
+        if active:
+            _refuse_held_back(question.comparison)
         question.active = active
     question.save(update_fields=["explanation", "active"])
     return question
@@ -184,8 +187,16 @@ def _check(question: NewQuestion, project: Project) -> None:
     pair = question.comparison
     if pair.project_id != project.pk or pair.is_ranking:
         raise UserError(_("A gold question is a pair of this project."))
+    _refuse_held_back(pair)
     if question.expected and question.expected.pk not in {pair.first_id, pair.second_id}:
         raise UserError(_("What is expected is one of the pair's two responses."), field="expected")
     if len(question.explanation) > LONGEST_EXPLANATION:
         most = {"most": LONGEST_EXPLANATION}
         raise UserError(_("An explanation has at most %(most)s characters.") % most, field="explanation")
+
+
+def _refuse_held_back(pair: Comparison) -> None:
+    if is_held_back(pair.project, pair.responses):
+        raise UserError(
+            _("One of the two responses tells who wrote it: it was left out, or an admin is to look at it first.")
+        )

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from annotate.labeling.progress import project_totals, queue_state
 from annotate.models import DayTally, Judgment, Project
-from annotate.models.judgment import by_people, ordinary
+from annotate.models.judgment import MADE_HERE, by_people, ordinary
 from annotate.quality.gold import Record, gold_record, gold_records
 from annotate.quality.throughput import Projection, by_day, cost_per_judgment, project_end
 
@@ -118,7 +118,7 @@ def own_progress(project: Project, user, *, now: datetime | None = None) -> OwnP
 
 def _made_here(project: Project, user) -> QuerySet[Judgment]:
     """The newest first."""
-    made = Judgment.objects.filter(annotator=user, comparison__project=project, reservation__isnull=False)
+    made = Judgment.objects.filter(MADE_HERE, annotator=user, comparison__project=project)
     return made.order_by("-pk")
 
 

@@ -16,15 +16,15 @@ def implied_rows(project: Project, criteria: int) -> Iterator[tuple]:
     assessed = (
         Assessment.objects.filter(by_people("judgment__"), judgment__comparison__project=project, rank__isnull=False)
         .order_by("judgment", "place")
-        .values_list("judgment", "judgment__annotator", "judgment__comparison", "judgment__reservation",
+        .values_list("judgment", "judgment__annotator", "judgment__comparison", "judgment__shown_at",
                      "judgment__guideline__number", "response", "rank")
     )  # fmt: skip
-    for (judgment, annotator, comparison, reservation, guideline), rows in itertools.groupby(
+    for (judgment, annotator, comparison, shown_at, guideline), rows in itertools.groupby(
         assessed.iterator(), key=lambda row: row[:5]
     ):
         for (*_, left, left_rank), (*_, right, right_rank) in itertools.combinations(rows, 2):
             rating = _rating(left_rank, right_rank)
-            yield (judgment, annotator, comparison, reservation, left, right, rating, None, guideline,
+            yield (judgment, annotator, comparison, shown_at, left, right, rating, None, guideline,
                    *[None] * criteria)  # fmt: skip
 
 

@@ -46,11 +46,11 @@ def read_judgments(project: Project, responses: ResponseTable) -> JudgmentTable:
             by_people(), ordinary(), comparison__project=project, rating__isnull=False
         )
         .order_by("pk")
-        .values_list("pk", "annotator", "comparison", "reservation", "left", "right", "rating",
+        .values_list("pk", "annotator", "comparison", "shown_at", "left", "right", "rating",
                      Coalesce("active_seconds", "seconds"), "guideline__number", *CRITERIA)
     )  # fmt: skip
     rows = list(heapq.merge(of_pairs, implied_rows(project, len(CRITERIA)), key=itemgetter(0)))
-    _, annotator, comparison, reservation, left, right, rating, *measured = (
+    _, annotator, comparison, shown_at, left, right, rating, *measured = (
         zip(*rows, strict=True) if rows else [()] * 12
     )
     annotator, comparison, left, right, rating = (
@@ -69,7 +69,7 @@ def read_judgments(project: Project, responses: ResponseTable) -> JudgmentTable:
         comparison=np.unique(
             np.stack([comparison, np.minimum(left, right), np.maximum(left, right)]), axis=1, return_inverse=True
         )[1],
-        shown_here=np.array([key is not None for key in reservation], dtype=bool),
+        shown_here=np.array([time is not None for time in shown_at], dtype=bool),
         # A constraint of the database: the response with the lower id is the first.
         left_is_first=left < right,
         rating=rating,

@@ -219,6 +219,21 @@ def test_who_is_paused_writes_and_chats_no_further(project, ada, admin, pool):
             service(project, ada)
 
 
+def test_who_has_a_test_or_new_guidelines_before_them_neither_writes_nor_chats(project, ada, admin, pool):
+    pool(1, chat=True)
+    project.qualification_pass = 0.8
+    project.save()
+    for service in (next_writing, own_writing, start_chat):
+        with pytest.raises(UserError, match="short test"):
+            service(project, ada)
+    project.memberships.filter(user=ada).update(qualified_at=timezone.now())
+    project.must_acknowledge_guidelines, project.must_read = True, project.guideline_versions.first()
+    project.save()
+    for service in (next_writing, own_writing, start_chat):
+        with pytest.raises(UserError, match="guidelines have changed"):
+            service(project, ada)
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("prompts", "wanted"), [(3, 2), (1, 12)])
 def test_many_at_once_fill_every_place_and_never_share_one(project, person, pool, prompts, wanted):

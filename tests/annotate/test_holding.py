@@ -18,7 +18,8 @@ from annotate.labeling.comparisons import (
 )
 from annotate.labeling.holding import check_stored, leaks_of, review_leak, set_hold, unchecked
 from annotate.labeling.queue import reserve_next
-from annotate.models import Project, Response, Slot
+from annotate.models import GoldQuestion, Project, Response, Slot
+from annotate.quality.gold_questions import NewQuestion, change_question, make_questions
 
 TELLING = "I am ChatGPT. Tides are made by the Moon."
 
@@ -71,6 +72,25 @@ def test_turning_it_on_and_off_holds_for_what_is_there(project, admin, ada, come
     set_hold(project, False, user=admin)
     assert reserve_next(project, ada) is not None
     assert Slot.objects.filter(apart=False).count() == 1
+
+
+def test_a_gold_question_that_tells_is_asked_of_nobody(project, admin, come_in):
+    """Found before it became a question, or after."""
+    pair = come_in()
+    response = leaks_of(project).get()
+    (question,) = make_questions(project, [NewQuestion(pair, pair.first)], "gold", user=admin)
+    review_leak(project, response.pk, "left_out", user=admin)
+    question.refresh_from_db()
+    assert not question.active
+    with pytest.raises(UserError, match="tells who wrote it"):
+        change_question(question, user=admin, active=True)
+    other = come_in("Other?")
+    set_hold(project, True, user=admin)
+    with pytest.raises(UserError, match="tells who wrote it"):
+        make_questions(project, [NewQuestion(other, other.first)], "gold", user=admin)
+    review_leak(project, response.pk, "served", user=admin)
+    change_question(GoldQuestion.objects.get(), user=admin, active=True)
+    assert not Slot.objects.filter(comparison=pair, apart=False).exists()
 
 
 def test_what_is_left_out_never_comes_back(project, admin, ada, come_in):

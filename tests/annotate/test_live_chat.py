@@ -14,10 +14,14 @@ from annotate.chat.chats import chat_of, choose, retry, save_draft, say, set_end
 from annotate.chat.client import ReplyError, Target, check_address, stream_reply
 from annotate.chat.endpoints import add_endpoint, set_enabled
 from annotate.chat.pump import ReplyPump
+from annotate.datasets.judgments import judgment_line
 from annotate.datasets.snapshots import create_snapshot, dataset_path
 from annotate.errors import UserError
-from annotate.models import ChatEndpoint, ChatReply, Comparison, Judgment, Prompt
+from annotate.labeling.counters import recount
+from annotate.labeling.editing import edit_judgment, own_judgments
+from annotate.models import ChatEndpoint, ChatReply, Comparison, DayTally, Judgment, Prompt
 from annotate.projects import update_project
+from annotate.quality.selectors import read_judgments, read_responses
 from tests.chat_endpoint import fake_endpoint
 from tests.servers import NEVER, wait_for
 from training import records
@@ -89,6 +93,20 @@ def test_a_conversation_becomes_judgments_that_are_exported(chatting, ada, endpo
     assert {line.group for line in lines} == {f"chat:{chat.key}"}
     assert sorted((len(line.messages), line.strength) for line in lines) == [(1, "better"), (3, "slightly_better")]
     assert not Prompt.objects.filter(in_pool=True).exists()
+
+
+def test_a_choice_counts_as_made_here(chatting, ada, endpoint):
+    """Among the day's work, in one's own history, where it may be changed, and in the export."""
+    turn = say(ada, start_chat(chatting, ada).key, TURN.format(1), "Hello")
+    fetch()
+    judgment = choose(ada, turn.key, "4", active_seconds="0").judgment
+    tally = DayTally.objects.get(user=ada)
+    assert (tally.judgments, tally.seconds) == (1, 0.0)
+    assert recount(chatting) == []
+    assert [own.pk for own in own_judgments(chatting, ada)] == [judgment.pk]
+    assert edit_judgment(chatting, ada, judgment.pk, rating=1).winner == judgment.left
+    assert judgment_line(Judgment.objects.get())["imported"] is False
+    assert read_judgments(chatting, read_responses(chatting)).shown_here.tolist() == [True]
 
 
 def test_one_model_answers_twice_with_two_seeds(chatting, ada, admin, endpoint):

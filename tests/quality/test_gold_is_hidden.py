@@ -45,7 +45,6 @@ def test_every_answer_moves_the_same_numbers(mixed):
         was_gold = GoldQuestion.objects.filter(comparison=Judgment.objects.latest("pk").comparison_id).exists()
         moves[was_gold].add(tuple(after - earlier for earlier, after in zip(before, now, strict=True)))
         before = now
-        assert Judgment.objects.count() < 9, "by chance all of one kind: 1 in 256"
     assert moves[True] == moves[False] and len(moves[True]) == 1
 
 

@@ -90,7 +90,7 @@ def test_a_projects_figures(project, comparisons, judge):
 
 def test_imported_votes_cost_nothing(project, comparisons, judge):
     vote = judge(User.objects.get(username="annotator"), comparisons(1)[0], picks_first=True, swapped=False)
-    vote.reservation = None
+    vote.reservation = vote.shown_at = None
     vote.save()
     assert Judgment.objects.count() == 1
     found = project_progress(project)

@@ -126,13 +126,13 @@ def test_guideline_versions_are_kept_apart(project, comparisons, judge):
 
 
 def test_extras_count_and_imported_votes_have_no_side(project, simulate):
-    """A judgment without a slot counts like any other; one without a reservation was not shown by this site."""
+    """A judgment without a slot counts like any other; one that was never shown came from elsewhere."""
     simulate({"maria": Habit(), "lee": Habit()}, 40)
     table, responses = table_of(project)
     assert not Judgment.objects.filter(slot__isnull=False).exists()
     assert len(table) == 80
     assert POSITION in fit(table.choices(responses.length, responses.markdown)).pulls
-    Judgment.objects.update(reservation=None, seconds=None)
+    Judgment.objects.update(reservation=None, shown_at=None, seconds=None)
     table, responses = table_of(project)
     imported = fit(table.choices(responses.length, responses.markdown))
     assert POSITION not in imported.pulls
