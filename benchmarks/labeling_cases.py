@@ -265,8 +265,9 @@ def _counting(wanted: bool):
 
 
 def _number(asked) -> int:
-    """Of the queries noted, those that are neither the beginning nor the end of a transaction."""
-    return sum(query["sql"] not in {"BEGIN", "BEGIN IMMEDIATE", "COMMIT"} for query in asked or [])
+    """Of the queries noted, those that are no part of a transaction's own: BEGIN, SAVEPOINT and their ends."""
+    own = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
+    return sum(not query["sql"].startswith(own) for query in asked or [])
 
 
 def _figures(times: list[float]) -> str:
