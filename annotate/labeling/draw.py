@@ -26,7 +26,7 @@ CANDIDATES = 8
 # How many open slots around a place of the circle are looked at for neighbours, more or less.
 REACH = 2048
 # A list holds so many slots at most, and with what became free since it is looked at up to so many.
-MOST_LISTED, MOST_LEFT = 1500, 2000
+MOST_LISTED, MOST_LEFT = 800, 1200
 # A slot that was written at this distance from the moment it could be read is still found by `freed_since`.
 LATE = timedelta(minutes=1)
 

@@ -35,12 +35,24 @@ class Listed:
 
     def __getitem__(self, part: slice) -> list[Comparison]:
         start, stop, _step = part.indices(len(self))
+        return list(in_full(Comparison.objects.filter(pk__in=self._keys(start, stop))))
+
+    def _keys(self, start: int, stop: int) -> list[int]:
         keys = self._asked_for.values_list("pk", flat=True)
         if start < len(self) - stop:
-            keys = keys.order_by("-pk")[start:stop]
-        else:
-            keys = keys.order_by("pk")[len(self) - stop : len(self) - start]
-        return list(in_full(Comparison.objects.filter(pk__in=list(keys))))
+            return list(keys.order_by("-pk")[start:stop])
+        return list(keys.order_by("pk")[len(self) - stop : len(self) - start])
+
+
+class Searched(Listed):
+    """Where every prompt is read to find them: once, and all keys are kept."""
+
+    def __init__(self, asked_for: QuerySet[Comparison]):
+        self._found = cached(lambda: list(asked_for.order_by("-pk").values_list("pk", flat=True)))
+        super().__init__(asked_for, lambda: len(self._found()))
+
+    def _keys(self, start: int, stop: int) -> list[int]:
+        return self._found()[start:stop]
 
 
 def listed(project: Project, *, shown: str = ALL, containing: str = "") -> Listed:
@@ -54,8 +66,8 @@ def listed(project: Project, *, shown: str = ALL, containing: str = "") -> Liste
     elif shown == DIFFERENT:
         rows = rows.exclude(judgments_wanted__in=[0, project.judgments_wanted])
     if containing:
-        rows = rows.filter(prompt__in=_prompts(project, containing).values("pk"))
-    elif shown == ALL:
+        return Searched(rows.filter(prompt__in=_prompts(project, containing).values("pk")))
+    if shown == ALL:
         return Listed(rows, lambda: project.comparisons.count() - _gold(project).count())
     return Listed(rows)
 

@@ -1,6 +1,7 @@
 """The table of comparisons: an admin gives a single one its own number of judgments."""
 
-from annotate.models import Slot
+from annotate.labeling.listing import listed
+from annotate.models import GoldQuestion, Slot
 
 URL = "/p/kind/data/comparisons/"
 
@@ -41,3 +42,14 @@ def test_words_of_the_prompt_find_a_comparison_in_any_script(browser, pairs):
     found = client.get(URL, {"q": "Other"}).content.decode()
     assert "?q=Other&amp;page=2" in found
     assert "No such comparison" in client.get(URL, {"q": "nowhere"}).content.decode()
+
+
+def test_every_slice_is_of_the_newest_first_from_whichever_end_it_is_read(project, pairs):
+    gold, *made = pairs(8)
+    GoldQuestion.objects.create(comparison=gold, expected=gold.first)
+    newest_first = [comparison.pk for comparison in made[::-1]]
+    for rows in (listed(project), listed(project, containing="Question")):
+        assert (len(rows), rows.count()) == (7, 7)
+        for start in range(8):
+            for stop in range(start, 9):
+                assert [row.pk for row in rows[start:stop]] == newest_first[start:stop]
