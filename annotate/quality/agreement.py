@@ -1,7 +1,8 @@
 """Agreement between annotators beyond chance, with bootstrap intervals.
 
-Every coefficient here is a function of sums over items, so a resampled coefficient needs only the sums of the resampled
-items. That makes a thousand resamples of ten thousand items a single small matrix product.
+Every coefficient here is a function of sums over items. Comparisons are resampled, with all their items (the cluster
+bootstrap: Field & Welsh 2007, Bootstrapping Clustered Data), so a resampled coefficient needs only the sums of each
+comparison. That makes a thousand resamples of ten thousand comparisons a single small matrix product.
 """
 
 from collections.abc import Callable
@@ -11,14 +12,16 @@ from statistics import NormalDist
 import numpy as np
 from django.utils.translation import gettext_noop
 
-from annotate.quality.votes import NotDefined, Votes
+from annotate.quality.votes import NotDefined, Votes, firsts
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 # A share of undefined resamples above this leaves too few to speak of an interval.
 MOST_UNDEFINED = 0.1
-# Fewer items are too few to resample: what has not happened among them yet happens in no resample.
-FEWEST_ITEMS = 20
+# Fewer comparisons are too few to resample: what has not happened among them yet happens in no resample.
+FEWEST_COMPARISONS = 20
+# Cells of a block of resamples, which bounds its memory: sums of rankings are nearly all different.
+MOST_CELLS = 10_000_000
 
 _NORMAL = NormalDist()
 
@@ -28,7 +31,7 @@ NO_OVERLAP = gettext_noop("No comparison was judged by two people.")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A coefficient with its bootstrap interval over `items` items; the bounds are None where there is none."""
+    """A coefficient with its interval over `items` independent comparisons; the bounds are None where there is none."""
 
     value: float
     low: float | None
@@ -42,9 +45,13 @@ class Estimate:
 
 @dataclass(frozen=True)
 class _Coefficient:
-    """`rows`, (items, sums): what each item adds. `value`: sums (…, sums) to coefficients (…), nan where undefined."""
+    """`rows`, (items, sums): what each item adds; `comparison`, (items,): the one it is in.
+
+    `value`: sums (…, sums) to coefficients (…), nan where undefined.
+    """
 
     rows: np.ndarray
+    comparison: np.ndarray
     value: Callable[[np.ndarray], np.ndarray]
     undefined: str
 
@@ -54,8 +61,16 @@ class _Coefficient:
         value = float(self.value(self.rows.sum(0)))
         if np.isnan(value):
             raise NotDefined(self.undefined)
-        low, high = _bootstrap(self.rows, self.value, seed)
-        return Estimate(value, low, high, len(self.rows))
+        rows = self._by_comparison()
+        low, high = _bootstrap(rows, self.value, seed)
+        return Estimate(value, low, high, len(rows))
+
+    def _by_comparison(self) -> np.ndarray:
+        """(comparisons, sums)."""
+        numbers, place = np.unique(self.comparison, return_inverse=True)
+        summed = np.zeros((len(numbers), self.rows.shape[1]))
+        np.add.at(summed, place, self.rows)
+        return summed
 
 
 def percent_agreement(votes: Votes, *, seed: int = 0) -> Estimate:
@@ -63,9 +78,10 @@ def percent_agreement(votes: Votes, *, seed: int = 0) -> Estimate:
 
     Raises NotDefined where no item has two votes.
     """
-    agreeing = _agreeing_share(_overlapping_counts(votes))
+    counts, comparison = _overlapping(votes)
+    agreeing = _agreeing_share(counts)
     rows = np.stack([agreeing, np.ones_like(agreeing)], axis=1)
-    return _Coefficient(rows, lambda sums: _divide(sums[..., 0], sums[..., 1]), NO_OVERLAP).estimate(seed)
+    return _Coefficient(rows, comparison, lambda sums: _divide(sums[..., 0], sums[..., 1]), NO_OVERLAP).estimate(seed)
 
 
 def cohen_kappa(votes: Votes, one: int, other: int, *, seed: int = 0) -> Estimate:
@@ -79,7 +95,8 @@ def cohen_kappa(votes: Votes, one: int, other: int, *, seed: int = 0) -> Estimat
     if not at_mine.size:
         raise NotDefined(gettext_noop("They judged no comparison in common."))
     rows = np.eye(labels * labels)[mine.label[at_mine] * labels + theirs.label[at_theirs]]
-    return _Coefficient(rows, lambda sums: _kappa_of_table(sums, labels), ONE_LABEL).estimate(seed)
+    comparison = mine.judged_in[at_mine]
+    return _Coefficient(rows, comparison, lambda sums: _kappa_of_table(sums, labels), ONE_LABEL).estimate(seed)
 
 
 def fleiss_kappa(votes: Votes, *, seed: int = 0) -> Estimate:
@@ -88,7 +105,7 @@ def fleiss_kappa(votes: Votes, *, seed: int = 0) -> Estimate:
     Where items have unequal numbers of votes, each item counts alike in P̄ and each vote alike in P̄_e.
     Raises NotDefined where no item has two votes or only one label was ever given.
     """
-    counts = _overlapping_counts(votes)
+    counts, comparison = _overlapping(votes)
     agreeing = _agreeing_share(counts)
     rows = np.column_stack([agreeing, np.ones_like(agreeing), counts])
 
@@ -97,7 +114,7 @@ def fleiss_kappa(votes: Votes, *, seed: int = 0) -> Estimate:
         shares = _divide(sums[..., 2:], sums[..., 2:].sum(-1, keepdims=True))
         return _beyond_chance(observed, (shares**2).sum(-1))
 
-    return _Coefficient(rows, value, ONE_LABEL).estimate(seed)
+    return _Coefficient(rows, comparison, value, ONE_LABEL).estimate(seed)
 
 
 def krippendorff_alpha(votes: Votes, level: str = "nominal", *, seed: int = 0) -> Estimate:
@@ -106,7 +123,7 @@ def krippendorff_alpha(votes: Votes, level: str = "nominal", *, seed: int = 0) -
     `level` says how far labels lie apart: nominal (equal or not), ordinal (by their order) or interval (as numbers).
     Raises NotDefined where no item has two votes or only one label was ever given.
     """
-    counts = _overlapping_counts(votes).astype(float)
+    counts, comparison = _overlapping(votes)
     labels = votes.labels
     # What one item adds to the table of coincidences: n_c (n_k − [c = k]) / (m − 1).
     together = counts[:, :, None] * (counts[:, None, :] - np.eye(labels)) / (counts.sum(1) - 1)[:, None, None]
@@ -121,7 +138,8 @@ def krippendorff_alpha(votes: Votes, level: str = "nominal", *, seed: int = 0) -
         expected = _divide((totals[..., :, None] * totals[..., None, :] * square).sum((-2, -1)), n - 1)
         return 1 - _divide(observed, expected)
 
-    return _Coefficient(together.reshape(len(counts), labels * labels), value, ONE_LABEL).estimate(seed)
+    rows = together.reshape(len(counts), labels * labels)
+    return _Coefficient(rows, comparison, value, ONE_LABEL).estimate(seed)
 
 
 def agreement_with_others(votes: Votes, annotator: int, *, seed: int = 0) -> Estimate:
@@ -137,14 +155,19 @@ def agreement_with_others(votes: Votes, annotator: int, *, seed: int = 0) -> Est
     rows = np.column_stack([shares, np.ones_like(shares)])
     if not len(rows):
         raise NotDefined(gettext_noop("Nobody else judged the same comparisons."))
-    return _Coefficient(rows, lambda sums: _divide(sums[..., 0], sums[..., 1]), NO_OVERLAP).estimate(seed)
+    comparison = votes.judged_in[mine][others > 0]
+    return _Coefficient(
+        rows, comparison, lambda sums: _divide(sums[..., 0], sums[..., 1]), NO_OVERLAP
+    ).estimate(seed)  # fmt: skip
 
 
 def most_shared(votes: Votes, count: int) -> list[tuple[int, int]]:
-    """The `count` pairs of annotators with the most items in common, the most first."""
+    """The `count` pairs of annotators with the most comparisons in common, the most first."""
     earlier, later = votes.pairs
     people = votes.annotators
-    codes, shared = np.unique(votes.annotator[earlier] * people + votes.annotator[later], return_counts=True)
+    both = votes.annotator[earlier] * people + votes.annotator[later]
+    once = firsts(both, votes.judged_in[earlier])
+    codes, shared = np.unique(both[once], return_counts=True)
     return [divmod(int(code), people) for code in codes[np.argsort(-shared, kind="stable")][:count]]
 
 
@@ -166,9 +189,10 @@ def _interval(totals: np.ndarray) -> np.ndarray:
 _DISTANCES = {"nominal": _nominal, "ordinal": _ordinal, "interval": _interval}
 
 
-def _overlapping_counts(votes: Votes) -> np.ndarray:
-    """(items with at least two votes, labels)."""
-    return votes.counts[votes.counts.sum(1) >= 2]
+def _overlapping(votes: Votes) -> tuple[np.ndarray, np.ndarray]:
+    """Of items with at least two votes: how many each label got, (items, labels), and their comparisons, (items,)."""
+    shared = votes.counts.sum(1) >= 2
+    return votes.counts[shared], votes.comparison_of[shared]
 
 
 def _agreeing_share(counts: np.ndarray) -> np.ndarray:
@@ -196,19 +220,20 @@ def _divide(above, below):
 
 
 def _bootstrap(rows: np.ndarray, value: Callable[[np.ndarray], np.ndarray], seed: int):
-    """The 95 % interval of `value` under resampling of items, or (None, None) where there is none to speak of.
+    """The 95 % interval of `value` under resampling of `rows`, or (None, None) where there is none to speak of.
 
     Bias-corrected and accelerated (Efron 1987, Better Bootstrap Confidence Intervals), for coefficients of agreement
     are skewed; its tails are those of Student's t (Hesterberg 2015, What Teachers Should Know About the Bootstrap), for
-    resamples of few items vary too little. Without any disagreement resamples do not vary at all: that is no interval.
+    resamples of few rows vary too little. Without any disagreement resamples do not vary at all: that is no interval.
     """
     n = len(rows)
-    if n < FEWEST_ITEMS:
+    if n < FEWEST_COMPARISONS:
         return None, None
-    # Items that add the same are one outcome of a multinomial draw: the same distribution, far fewer columns.
+    # Rows that are the same are one outcome of a multinomial draw: the same distribution, far fewer columns.
     kinds, times = np.unique(rows, axis=0, return_counts=True)
-    drawn = np.random.default_rng(seed).multinomial(n, times / n, size=RESAMPLES)
-    resampled = value(drawn @ kinds)
+    rng, together = np.random.default_rng(seed), max(1, MOST_CELLS // len(kinds))
+    sizes = [min(together, RESAMPLES - start) for start in range(0, RESAMPLES, together)]
+    resampled = np.concatenate([value(rng.multinomial(n, times / n, size=size) @ kinds) for size in sizes])
     resampled = resampled[~np.isnan(resampled)]
     if len(resampled) < (1 - MOST_UNDEFINED) * RESAMPLES:
         return None, None
@@ -227,7 +252,7 @@ def _bootstrap(rows: np.ndarray, value: Callable[[np.ndarray], np.ndarray], seed
 
 
 def _acceleration(left_out: np.ndarray, times: np.ndarray) -> float:
-    """How fast the error grows with the value: the skewness of the jackknife. `left_out`: without one item a kind."""
+    """How fast the error grows with the value: the skewness of the jackknife. `left_out`: without one row a kind."""
     known = ~np.isnan(left_out)
     left_out, times = left_out[known], times[known]
     if not times.size:

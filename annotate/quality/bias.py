@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from django.utils.translation import gettext_noop
 
-from annotate.quality.votes import NotDefined
+from annotate.quality.votes import NotDefined, firsts
 
 # 95 % of a normal distribution lie within this many standard errors.
 WIDTH = 1.959964
-# Below this many decided votes an interval would say nothing.
-FEWEST_VOTES = 30
+# Below this many judgments with a decided vote an interval would say nothing.
+FEWEST_JUDGMENTS = 30
 MOST_STEPS = 50
 # In log-odds; a coefficient beyond it means that the votes are separated and the maximum lies at infinity.
 SEPARATED = 8.0
@@ -28,7 +28,8 @@ class Choices:
 
     `order_known`: left and right are how they stood before the person; imported votes do not say. `length` and
     `markdown`: characters and marks of Markdown, (votes, 2) for left and right. `seconds`: nan where not known.
-    `annotator` and `item`: whole numbers from 0.
+    `annotator` and `comparison`: whole numbers from 0. A judgment of a pair is one vote; one of a ranking is a vote on
+    every two of its responses, all with the same `comparison`.
     """
 
     chose_left: np.ndarray
@@ -37,7 +38,12 @@ class Choices:
     markdown: np.ndarray
     seconds: np.ndarray
     annotator: np.ndarray
-    item: np.ndarray
+    comparison: np.ndarray
+
+    @property
+    def judgments(self) -> np.ndarray:
+        """The places of one vote for each judgment."""
+        return firsts(self.annotator, self.comparison)
 
     def of(self, annotator: int) -> "Choices":
         mine = self.annotator == annotator
@@ -71,7 +77,7 @@ class Fit:
     """The pull of each of PULLS that varies in these votes. `ridge`: a weak prior was needed for a finite answer."""
 
     pulls: dict[str, Pull]
-    votes: int
+    judgments: int
     ridge: bool
 
 
@@ -82,11 +88,11 @@ def fit(choices: Choices) -> Fit:
     Markdown; x₃ = log₂ of the annotator's median seconds over this vote's, 0 where not known. So each coefficient is
     the pull of twice as much: hurry is a pull to the left, and hurry_length what twice the speed adds to the pull of
     twice the length. Maximum likelihood by iteratively reweighted least squares, with a weak ridge only where the votes
-    are separated. Errors are the larger of the model's own and those clustered by item (votes on one pair are alike for
-    reasons that no covariate knows). Raises NotDefined below FEWEST_VOTES votes.
+    are separated. Errors are the larger of the model's own and those clustered by comparison (votes in one are alike
+    for reasons that no covariate knows). Raises NotDefined below FEWEST_JUDGMENTS judgments.
     """
-    votes = len(choices.chose_left)
-    if votes < FEWEST_VOTES:
+    judgments = len(choices.judgments)
+    if judgments < FEWEST_JUDGMENTS:
         raise NotDefined(gettext_noop("Too few decided judgments."))
     x, names = _independent(_covariates(choices))
     if not names:
@@ -97,9 +103,9 @@ def fit(choices: Choices) -> Fit:
     if beta is None:
         ridge = RIDGE
         beta = _iteratively_reweighted(x, y, ridge)
-    error = _errors(x, y, beta, ridge, choices.item)
+    error = _errors(x, y, beta, ridge, choices.comparison)
     pulls = {name: Pull(float(b), float(e)) for name, b, e in zip(names, beta, error, strict=True)}
-    return Fit(pulls, votes, ridge > 0)
+    return Fit(pulls, judgments, ridge > 0)
 
 
 def _covariates(choices: Choices) -> dict[str, np.ndarray]:
@@ -162,11 +168,11 @@ def _information(x: np.ndarray, chance: np.ndarray, ridge: float) -> np.ndarray:
     return (x * (chance * (1 - chance))[:, None]).T @ x + ridge * np.eye(x.shape[1])
 
 
-def _errors(x: np.ndarray, y: np.ndarray, beta: np.ndarray, ridge: float, item: np.ndarray) -> np.ndarray:
-    """(coefficients,): the larger of the standard errors of the model and of the sandwich clustered by item."""
+def _errors(x: np.ndarray, y: np.ndarray, beta: np.ndarray, ridge: float, comparison: np.ndarray) -> np.ndarray:
+    """(coefficients,): the larger of the standard errors of the model and of the sandwich clustered by comparison."""
     chance = _sigmoid(x @ beta)
     bread = np.linalg.inv(_information(x, chance, ridge))
-    _, cluster = np.unique(item, return_inverse=True)
+    _, cluster = np.unique(comparison, return_inverse=True)
     scores = np.column_stack([np.bincount(cluster, column * (y - chance)) for column in x.T])
     clustered = bread @ (scores.T @ scores) @ bread * len(scores) / max(1, len(scores) - 1)
     return np.sqrt(np.maximum(np.diag(bread), np.diag(clustered)))

@@ -120,15 +120,15 @@ def project_bias(choices: Choices) -> ProjectBias | Missing:
     if isinstance(fitted, Missing):
         return fitted
     edge = _edge(list(fitted.pulls.values()))
-    return ProjectBias([_row(name, fitted.pulls, edge) for name in PULLS], fitted.votes, fitted.ridge, edge)
+    return ProjectBias([_row(name, fitted.pulls, edge) for name in PULLS], fitted.judgments, fitted.ridge, edge)
 
 
 def people_bias(choices: Choices, names: list[str]) -> list[PersonBias]:
     """The people with enough decided judgments for a fit of their own, the busiest first."""
-    decided = np.bincount(choices.annotator) if choices.annotator.size else np.empty(0, dtype=int)
+    decided = np.bincount(choices.annotator[choices.judgments])
     busiest = np.argsort(-decided, kind="stable")[:MOST_PEOPLE]
     rows = []
-    for person in busiest[decided[busiest] >= bias.FEWEST_VOTES].tolist():
+    for person in busiest[decided[busiest] >= bias.FEWEST_JUDGMENTS].tolist():
         fitted = attempt(bias.fit, choices.of(person))
         found = {} if isinstance(fitted, Missing) else fitted.pulls
         pulls = [_row(name, found, WHOLE) for name in PULLS]

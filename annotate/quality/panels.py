@@ -11,7 +11,7 @@ from annotate.quality.agreement import Estimate
 from annotate.quality.reliability import Mace
 from annotate.quality.strengths import bradley_terry
 from annotate.quality.table import JudgmentTable
-from annotate.quality.votes import NotDefined, Votes
+from annotate.quality.votes import NotDefined, Votes, firsts
 
 # Rows beyond these say less and less; the page tells how many it leaves out.
 MOST_PEOPLE = 100
@@ -86,8 +86,8 @@ def agreement_row(name: str, votes: Votes, level: str = "nominal", *, guideline:
     shared = votes.overlapping()
     return AgreementRow(
         name,
-        judgments=len(votes.item),
-        comparisons=len(np.unique(shared.item)),
+        judgments=len(votes.judgments),
+        comparisons=len(np.unique(shared.judged_in)),
         percent=attempt(agreement.percent_agreement, shared),
         fleiss=attempt(agreement.fleiss_kappa, shared),
         alpha=attempt(agreement.krippendorff_alpha, shared, level),
@@ -133,10 +133,11 @@ def pair_rows(table: JudgmentTable) -> list[PairRow]:
 def people_rows(table: JudgmentTable, truth: Mace) -> list[PersonRow]:
     """Who judged most, with how far the others bear them out."""
     votes = table.verdicts()
-    judged = np.bincount(table.annotator)
+    judged = np.bincount(table.annotator[table.judgments], minlength=len(table.names))
     shown = np.argsort(-judged, kind="stable")[:MOST_PEOPLE]
     intervals = truth.competence_interval(shown)
-    met = np.bincount(votes.overlapping().annotator, minlength=len(judged))
+    shared = votes.overlapping()
+    met = np.bincount(shared.annotator[shared.judgments], minlength=len(judged))
     return [
         PersonRow(
             name=table.names[person],
@@ -159,7 +160,9 @@ def contestant_rows(table: JudgmentTable, generators: list[str]) -> list[Contest
     met, sides = np.unique(np.concatenate([duels.one, duels.other]), return_inverse=True)
     one, other = np.split(sides, 2)
     strengths = bradley_terry(duels.between(one, other))
-    judged = np.bincount(sides)
+    # A judgment of a ranking, in which a contestant meets several, is one judgment of it.
+    judge = duels.comparison * len(table.names) + duels.annotator
+    judged = np.bincount(sides[firsts(sides, np.concatenate([judge, judge]))])
     return [
         ContestantRow(names[met[place]], Estimate(*strengths.chances(place), items=int(judged[place])))
         for place in np.argsort(-strengths.strength, kind="stable")[:MOST_CONTESTANTS]

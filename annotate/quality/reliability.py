@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from django.utils.translation import gettext_noop
 
-from annotate.quality.votes import NotDefined, Votes
+from annotate.quality.votes import NotDefined, Votes, numbered, pairs_within
 
 MOST_STEPS = 200
 # The largest change of any probability that still counts as a change.
@@ -54,27 +54,23 @@ class Mace(Truth):
 
         Of a Beta distribution (by seeded draws) whose variance comes from the outer products of the items' gradients
         (Louis 1982; Berndt et al. 1974): so it knows that which labels are right, and who guessed how, was estimated
-        from the same votes.
+        from the same votes. Items of one comparison are alike: where there are several, those products summed by
+        comparison stand between two inverses of the information, a sandwich.
         """
         place = np.full(self.votes.annotators, -1)
         place[annotators] = np.arange(len(annotators))
         theirs = place[self.votes.annotator] >= 0
         votes, scores = self.votes.where(theirs), self.scores[theirs]
         person, size = place[votes.annotator], scores.shape[1]
-        information = np.zeros((len(annotators), size, len(annotators), size))
-        one, other = votes.pairs
-        for row in range(size):
-            for column in range(size):
-                cells = information[:, row, :, column]
-                flat = person[one] * len(annotators) + person[other]
-                shared = np.bincount(flat, scores[one, row] * scores[other, column], cells.size).reshape(cells.shape)
-                information[:, row, :, column] += shared
-                information[:, column, :, row] += shared.T
-                own = np.bincount(person, scores[:, row] * scores[:, column], len(annotators))
-                information[np.arange(len(annotators)), row, np.arange(len(annotators)), column] += own
-        information[np.arange(len(annotators)), :, np.arange(len(annotators)), :] += self.prior[annotators]
-        flat = information.reshape(len(annotators) * size, -1)
-        error = np.sqrt(np.diag(np.linalg.inv(flat + 1e-9 * np.eye(len(flat))))[::size])
+        prior = np.zeros((len(annotators), size, len(annotators), size))
+        prior[np.arange(len(annotators)), :, np.arange(len(annotators)), :] = self.prior[annotators]
+        prior = prior.reshape(len(annotators) * size, -1)
+        information = _outer_products(votes.item, person, scores, len(annotators)) + prior
+        variance = np.linalg.inv(information + 1e-9 * np.eye(len(information)))
+        if votes.comparison is not None:
+            meat = _outer_products(votes.comparison, person, scores, len(annotators)) + prior
+            variance = variance @ meat @ variance
+        error = np.sqrt(np.diag(variance)[::size])
         mean = self.competence[annotators]
         # The error of θ itself is that of its log-odds times θ(1 − θ); a Beta of that variance has so many votes.
         count = 1 / np.maximum(mean * (1 - mean) * error**2, 1e-12)
@@ -204,6 +200,27 @@ def _settle(states: Iterator) -> tuple:
         if np.abs(probabilities - before).max() <= TOLERANCE:
             return probabilities, parameters, step, True
     return probabilities, parameters, MOST_STEPS, False
+
+
+def _outer_products(group: np.ndarray, person: np.ndarray, scores: np.ndarray, people: int) -> np.ndarray:
+    """(people · size, people · size): Σ over groups g gᵀ, g what the group's votes say of each person's parameters.
+
+    `group` and `person`, (votes,); `scores`, (votes, size).
+    """
+    first, place = numbered(group, person)
+    summed = np.stack([np.bincount(place, column, len(first)) for column in scores.T], axis=1)
+    group, person, size = group[first], person[first], scores.shape[1]
+    one, other = pairs_within(group, person)
+    flat, own = person[one] * people + person[other], np.arange(people)
+    products = np.zeros((people, size, people, size))
+    for row in range(size):
+        for column in range(size):
+            shared = np.bincount(flat, summed[one, row] * summed[other, column], people * people)
+            shared = shared.reshape(people, people)
+            products[:, row, :, column] += shared
+            products[:, column, :, row] += shared.T
+            products[own, row, own, column] += np.bincount(person, summed[:, row] * summed[:, column], people)
+    return products.reshape(people * size, -1)
 
 
 def _some(votes: Votes) -> Votes:

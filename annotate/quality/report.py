@@ -16,7 +16,7 @@ from django.utils import timezone
 from annotate.background import claims, presence
 from annotate.models import GoldQuestion, Judgment, JudgmentVersion, PersonTally, Project, QualityReport
 from annotate.quality import panels, selectors
-from annotate.quality.bias import FEWEST_VOTES
+from annotate.quality.bias import FEWEST_JUDGMENTS
 from annotate.quality.bias_panel import TITLES, people_bias, project_bias
 from annotate.quality.gold_questions import candidates
 from annotate.quality.reliability import mace
@@ -27,7 +27,7 @@ MOST_LISTED = 1000
 # Up to so many judgments the figures take less time than a person notices.
 AT_ONCE = 3000
 # Stands in every key: another number, and what was computed by other formulas or without the lists is computed anew.
-EDITION = 2
+EDITION = 3
 
 @dataclass(frozen=True)
 class Figures:
@@ -145,10 +145,11 @@ def _content(project: Project) -> dict:
     rows = panels.agreement_rows(table)
     truth = mace(table.verdicts())
     return {
-        "judgments": len(table),
+        "judgments": len(table.judgments),
         "annotators": len(table.names),
         "comparisons": int(table.comparison.max()) + 1,
         "reading": panels.reading_of(rows[0].alpha),
+        "both_bad": table.both_bad,
         "overall": rows[0],
         "agreement": rows,
         "guidelines": panels.guideline_rows(table),
@@ -159,7 +160,7 @@ def _content(project: Project) -> dict:
         "bias": project_bias(choices),
         "people_bias": people_bias(choices, table.names),
         "pull_titles": list(TITLES.values()),
-        "fewest_votes": FEWEST_VOTES,
+        "fewest_votes": FEWEST_JUDGMENTS,
         "contestants": panels.contestant_rows(table, responses.generators),
     }
 

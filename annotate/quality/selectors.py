@@ -66,7 +66,8 @@ def read_judgments(project: Project, responses: ResponseTable) -> JudgmentTable:
     return JudgmentTable(
         names=[names[pk] for pk in accounts.tolist()],
         annotator=annotator,
-        comparison=np.unique(
+        comparison=np.unique(comparison, return_inverse=True)[1],
+        item=np.unique(
             np.stack([comparison, np.minimum(left, right), np.maximum(left, right)]), axis=1, return_inverse=True
         )[1],
         shown_here=np.array([time is not None for time in shown_at], dtype=bool),

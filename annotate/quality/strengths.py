@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from django.utils.translation import gettext_noop
 
-from annotate.quality.votes import NotDefined
+from annotate.quality.votes import NotDefined, numbered, pairs_within
 
 MOST_STEPS = 100
 # A smaller gain of the log-posterior than this is none: a likelihood ratio of one in a hundred.
@@ -23,16 +23,16 @@ WIDTH = 1.959964
 
 @dataclass(frozen=True)
 class Duels:
-    """Votes between two contestants: `one`, `other`, `annotator` and `item` are whole numbers from 0, all (votes,).
+    """Votes between two contestants: `one`, `other`, `annotator` and `comparison`, whole numbers from 0, all (votes,).
 
-    `wins` is 1 where `one` won, 0 where `other` won, one half for a tie. Votes on one `item` are votes about the same
-    two texts, so they have the same `one` and `other` and tell less than as many votes on different items.
+    `wins` is 1 where `one` won, 0 where `other` won, one half for a tie. Votes of one `comparison` are about the same
+    texts (two, or those of a ranking), so they tell less than as many votes of different comparisons.
     """
 
     one: np.ndarray
     other: np.ndarray
     annotator: np.ndarray
-    item: np.ndarray
+    comparison: np.ndarray
     wins: np.ndarray
 
     def between(self, one: np.ndarray, other: np.ndarray) -> "Duels":
@@ -171,19 +171,32 @@ class _Place:
     def errors(self) -> np.ndarray:
         """(contestants,): standard errors of the centred strengths.
 
-        Votes on one item are alike, so variances grow by as much as a sandwich clustered by item exceeds the variance
-        of independent votes, where it does: a handful of items can make it too small.
+        Votes of one comparison are alike, so variances grow by as much as a sandwich clustered by comparison exceeds
+        the variance of independent votes, where it does: a handful of comparisons can make it too small.
         """
-        duels, size = self.duels, len(self.strength)
+        size = len(self.strength)
         known = np.linalg.inv(self._information)
-        score = np.bincount(duels.item, self._slope * self._surprise)
-        _, vote = np.unique(duels.item, return_index=True)
-        meat = _laplacian(duels.one[vote], duels.other[vote], score[duels.item[vote]] ** 2, size)
+        meat = self._meat()
         # Only differences of strengths mean anything, so the error of their common level is taken out.
         centre = np.eye(size) - 1 / size
         joint = np.linalg.inv(self._joint_information)
         alone, clustered, estimated = (np.diag(centre @ of @ centre) for of in (known, known @ meat @ known, joint))
         return np.sqrt(estimated * np.maximum(1, clustered / np.maximum(alone, 1e-12)))
+
+    def _meat(self) -> np.ndarray:
+        """(contestants, contestants): Σ over comparisons g gᵀ, where g is the gradient of the comparison's votes."""
+        duels, size = self.duels, len(self.strength)
+        pull = self._slope * self._surprise
+        comparison = np.concatenate([duels.comparison, duels.comparison])
+        contestant = np.concatenate([duels.one, duels.other])
+        first, place = numbered(comparison, contestant)
+        gradient = np.bincount(place, np.concatenate([pull, -pull]), len(first))
+        comparison, contestant = comparison[first], contestant[first]
+        earlier, later = pairs_within(comparison, contestant)
+        crossed = np.bincount(
+            contestant[earlier] * size + contestant[later], gradient[earlier] * gradient[later], size * size
+        ).reshape(size, size)
+        return np.diag(np.bincount(contestant, gradient**2, size)) + crossed + crossed.T
 
     def _laplacian(self, weight: np.ndarray) -> np.ndarray:
         return _laplacian(self.duels.one, self.duels.other, weight, len(self.strength))

@@ -13,8 +13,9 @@ from annotate.datasets.snapshots import create_snapshot, rows
 from annotate.labeling.editing import edit_judgment
 from annotate.labeling.queue import reserve_next
 from annotate.labeling.submit import submit_judgment
-from annotate.models import Comparison, Judgment
+from annotate.models import Comparison, Judgment, QualityReport
 from annotate.models.judgment import Flag, Rating
+from annotate.quality.report import compute
 from annotate.quality.selectors import read_judgments, read_responses
 from tests.annotate.test_verdicts import allow, rankings  # noqa: F401
 from training.ranking import rank_groups
@@ -177,11 +178,16 @@ def test_quality_sees_the_pairs_that_a_ranking_implies(project, ada, ben, rankin
     pairs(1)
     submit_judgment(ada, reserve_next(project, ada).key, Rating.A_BETTER)
     table = read_judgments(project, read_responses(project))
-    assert len(table) == 13 and table.comparison.max() == 6
+    assert len(table) == 13 and table.item.max() == 6
+    assert len(table.judgments) == 3 and table.comparison.max() == 1, "two of the ranking and one of the pair"
+    compute(project.pk)
+    kept = QualityReport.objects.get(project=project).figures
+    assert (kept["judgments"], kept["comparisons"], kept["overall"]["comparisons"]) == (3, 2, 1)
+    assert [person["judgments"] for person in kept["people"]] == [2, 1]
     verdicts = table.verdicts()
     agreeing = sum(
         verdicts.label[one] == verdicts.label[other]
-        for one, other in combinations(range(13), 2) if table.comparison[one] == table.comparison[other]
+        for one, other in combinations(range(13), 2) if table.item[one] == table.item[other]
     )  # fmt: skip
     assert agreeing == 5, "of six pairs, one was ordered the other way"
 

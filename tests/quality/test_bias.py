@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 
 from annotate.quality.appearance import markdown_marks
-from annotate.quality.bias import FEWEST_VOTES, HURRY, HURRY_LENGTH, LENGTH, MARKDOWN, POSITION, Choices, fit
+from annotate.quality.bias import FEWEST_JUDGMENTS, HURRY, HURRY_LENGTH, LENGTH, MARKDOWN, POSITION, Choices, fit
 from annotate.quality.votes import NotDefined
 
 
-def alike(chose_left: np.ndarray, *, item: np.ndarray | None = None, order_known: bool = True) -> Choices:
+def alike(chose_left: np.ndarray, *, comparison: np.ndarray | None = None, order_known: bool = True) -> Choices:
     """Votes between responses of equal length and format, at an unknown speed."""
     n = len(chose_left)
     return Choices(
         chose_left=chose_left, order_known=np.full(n, order_known), length=np.full((n, 2), 100),
         markdown=np.zeros((n, 2), dtype=int), seconds=np.full(n, np.nan), annotator=np.zeros(n, dtype=int),
-        item=np.arange(n) if item is None else item,
+        comparison=np.arange(n) if comparison is None else comparison,
     )  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def test_an_even_split_is_no_pull():
 
 def test_five_equal_votes_on_one_pair_are_one_observation():
     chose = np.repeat(np.arange(80) < 60, 5)
-    found = fit(alike(chose, item=np.repeat(np.arange(80), 5))).pulls[POSITION]
+    found = fit(alike(chose, comparison=np.repeat(np.arange(80), 5))).pulls[POSITION]
     assert found.log_odds == pytest.approx(np.log(3))
     assert found.error == pytest.approx(1 / np.sqrt(15), rel=0.02), "not √5 times smaller"
 
@@ -114,7 +114,7 @@ def test_what_always_goes_together_is_not_told_apart():
 
 def test_too_few_votes():
     with pytest.raises(NotDefined, match="Too few"):
-        fit(alike(np.ones(FEWEST_VOTES - 1, dtype=bool)))
+        fit(alike(np.ones(FEWEST_JUDGMENTS - 1, dtype=bool)))
 
 
 def test_nothing_to_go_by():

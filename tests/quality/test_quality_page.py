@@ -6,7 +6,7 @@ import shutil
 import pytest
 from django.test import Client
 
-from annotate.models import Judgment, User
+from annotate.models import Judgment, QualityReport, User
 from annotate.quality import panels, selectors
 from annotate.quality.agreement import krippendorff_alpha, percent_agreement
 from annotate.quality.bias import LENGTH, POSITION, fit
@@ -154,6 +154,17 @@ def test_imported_ties_are_a_label_of_their_own(project, comparisons, judge):
     assert table.verdicts().counts.tolist() == [[2, 0, 0], [0, 2, 0]]
     assert table.duels(table.left * 0).one.size == 0, "nobody meets themselves"
     assert len(table.choices(responses.length, responses.markdown).chose_left) == 2, "a tie is not decided"
+
+
+def test_both_bad_counts_as_equal_and_the_page_says_so(project, simulate):
+    simulate({"maria": Habit(), "lee": Habit()}, 20)
+    assert "both responses are bad" not in words_of()
+    bad = Judgment.objects.order_by("pk").first()
+    Judgment.objects.filter(comparison=bad.comparison).update(rating=5, winner=None)
+    QualityReport.objects.all().delete()
+    table, _ = table_of(project)
+    assert table.both_bad == table.verdicts().counts[:, 1].sum() == 2
+    assert "2 judgments say that both responses are bad. Here they count as equal" in words_of()
 
 
 def test_queries_do_not_grow_with_the_data(project, simulate, django_assert_max_num_queries):
