@@ -81,13 +81,15 @@ def edit_judgment(
         renderer=judgment.renderer,
         given_at=judgment.changed_at or judgment.created_at,
     )
-    for column, value in verdict.columns(shown).items():
+    columns = verdict.columns(shown)
+    for column, value in columns.items():
         setattr(judgment, column, value)
     judgment.version += 1
     judgment.changed_at = now or timezone.now()
     judgment.guideline = current_guidelines(project)
     judgment.renderer = renderer
-    judgment.save()
+    # Not the whole row: an admin may just have given it a slot.
+    judgment.save(update_fields=[*columns, "version", "changed_at", "guideline", "renderer"])
     judgment.assessments.all().delete()
     Assessment.objects.bulk_create(verdict.assessments(judgment, shown))
     order.judged(project, judgment.comparison)

@@ -45,12 +45,7 @@ def begin(comparison: Comparison, user, rating, *, now: datetime | None = None) 
         "blind_rating": _rating(rating),
         "begun_at": now or timezone.now(),
     }
-    present, created = Adjudication.objects.get_or_create(comparison=comparison, defaults=blind)
-    # Somebody else may have begun or decided it since it was looked up.
-    if not created and not Adjudication.objects.filter(pk=present.pk, rating=None).update(**blind):
-        raise UserError(_("This pair is decided already."))
-    present.refresh_from_db()
-    return present
+    return Adjudication.objects.update_or_create(comparison=comparison, defaults=blind)[0]
 
 
 @transaction.atomic

@@ -17,14 +17,14 @@ from django.utils import timezone
 from annotate.datasets.importers import native
 from annotate.datasets.importing import import_items
 from annotate.errors import UserError
-from annotate.labeling import counters, order, queue
-from annotate.labeling.comparisons import withdraw
+from annotate.labeling import counters, editing, order, queue
+from annotate.labeling.comparisons import set_judgments_wanted, withdraw
 from annotate.labeling.draw import CANDIDATES, Search
+from annotate.labeling.editing import edit_judgment
 from annotate.labeling.queue import reserve_next
 from annotate.labeling.submit import submit_judgment
-from annotate.models import Adjudication, PersonTally, Run, Slot, User
+from annotate.models import PersonTally, Run, Slot, User
 from annotate.projects import create_account, start_project, update_project
-from annotate.quality import adjudication
 from annotate.quality.gold_questions import NewQuestion, make_questions
 from annotate.runs import claim
 from annotate.runs.launch import request_cancel
@@ -185,6 +185,26 @@ def test_a_new_order_is_made_in_parts_and_keeps_nobody_from_the_others(project, 
     assert Slot.objects.get(pk=slot.pk).rank == 0
 
 
+def test_an_edit_keeps_the_slot_that_an_admin_gave_the_judgment_meanwhile(project, pairs, ada, ben, monkeypatch):
+    (pair,) = pairs(1, wanted=1)
+    late = reserve_next(project, ada)
+    Slot.objects.update(free_from=timezone.now() - timedelta(hours=1))
+    submit_judgment(ben, reserve_next(project, ben).key, 1)
+    extra = submit_judgment(ada, late.key, 1)
+    assert extra.slot is None
+    read = editing.read_verdict
+
+    def wanted_meanwhile(*args, **said):
+        elsewhere(lambda: set_judgments_wanted(pair, 2)).result(NEVER)
+        return read(*args, **said)
+
+    monkeypatch.setattr(editing, "read_verdict", wanted_meanwhile)
+    edit_judgment(project, ada, extra.pk, rating=4)
+    extra.refresh_from_db()
+    assert extra.rating == 4 and extra.slot is not None
+    assert counters.recount(project) == []
+
+
 # --- totals -----------------------------------------------------------------------------------------------------------
 
 
@@ -255,24 +275,6 @@ def test_two_accounts_of_one_name_at_once(project, admin):
         assert waits(creating)
     with pytest.raises(UserError, match="already exists"):
         creating.result(NEVER)
-
-
-def test_a_verdict_that_came_first_is_not_begun_anew(project, person, pairs, monkeypatch):
-    (pair,) = pairs(1)
-    rosa, emil = person("rosa", "researcher"), person("emil", "researcher")
-    adjudication.begin(pair, rosa, 1)
-    rating = adjudication._rating
-
-    def decided_meanwhile(value):
-        monkeypatch.setattr(adjudication, "_rating", rating)
-        elsewhere(lambda: adjudication.decide(pair, rosa, 1, "It is.")).result(NEVER)
-        return rating(value)
-
-    monkeypatch.setattr(adjudication, "_rating", decided_meanwhile)
-    with pytest.raises(UserError, match="decided already"):
-        adjudication.begin(pair, emil, 4)
-    decided = Adjudication.objects.get()
-    assert (decided.author, decided.blind_rating, decided.rating) == (rosa, 1, 1)
 
 
 def test_a_run_that_is_handed_back_while_somebody_cancels_it_is_cancelled(db):
