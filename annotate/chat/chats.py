@@ -112,13 +112,17 @@ def answering(project: Project):
 
 
 @transaction.atomic
-def retry(user, turn_key: str | uuid.UUID, *, now: datetime | None = None) -> ChatTurn:
-    """Asks again for the replies that failed; what has come stays."""
+def retry(
+    user, turn_key: str | uuid.UUID, *, now: datetime | None = None, rng: random.Random | None = None
+) -> ChatTurn:
+    """Asks again for the replies that failed, with another seed; what has come stays."""
+    now, rng = now or timezone.now(), rng or random.SystemRandom()
     turn = _turn_of(turn_key, user)
     lock_annotator(user, turn.chat.project)
-    turn.replies.filter(state=State.FAILED).update(
-        state=State.QUEUED, error="", text="", attempt=0, finished_at=None, queued_at=now or timezone.now()
-    )
+    for reply in turn.replies.filter(state=State.FAILED):
+        turn.replies.filter(pk=reply.pk, state=State.FAILED).update(
+            state=State.QUEUED, error="", text="", attempt=0, finished_at=None, queued_at=now, seed=rng.getrandbits(31)
+        )
     return turn
 
 

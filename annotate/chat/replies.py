@@ -16,23 +16,33 @@ from django.utils.translation import gettext_noop
 
 from annotate.chat.chats import messages_before
 from annotate.chat.client import NOTHING, UNREACHABLE, Target
+from annotate.labeling.leaks import find_leaks
 from annotate.models import ChatEndpoint, ChatReply
 
 LEASE = timedelta(seconds=30)
 MAX_ATTEMPTS = 3
 NOT_SERVED = gettext_noop("No model is there to answer any more.")
+TELLS = gettext_noop("This answer told which model wrote it, so it is not shown. Please ask again.")
 State = ChatReply.State
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """A claimed reply: `owner` proves the claim, `target` and `messages` are what to ask."""
+    """A claimed reply: `owner` proves the claim, `target` and `messages` are what to ask.
+
+    `hidden`: nobody is to read a text that tells who wrote it (the project's `hold_leaks`).
+    """
 
     reply: int
     owner: str
     endpoint: int
     target: Target
     messages: list[dict]
+    hidden: bool = False
+
+    def tells(self, text: str) -> list[str]:
+        """The phrases of `text` that may not be read."""
+        return find_leaks(text, [self.target.model]) if self.hidden else []
 
 
 def claim(
@@ -51,7 +61,7 @@ def claim(
     due = ChatReply.objects.filter(_free(now), answers).exclude(endpoint__base_url="").exclude(endpoint__in=full)
     due = due.order_by("queued_at")
     jobs = []
-    for reply in due.select_related("turn__chat", "endpoint")[: max(0, most)]:
+    for reply in due.select_related("turn__chat__project", "endpoint")[: max(0, most)]:
         if room.setdefault(reply.endpoint_id, each) <= 0:
             continue
         owner = f"{worker}:{uuid.uuid4().hex[:12]}"
@@ -62,7 +72,8 @@ def claim(
         )  # fmt: skip
         if won:
             room[endpoint.pk] -= 1
-            jobs.append(Job(reply.pk, owner, endpoint.pk, _target(endpoint, reply.seed), messages_before(reply.turn)))
+            target, hidden = _target(endpoint, reply.seed), reply.turn.chat.project.hold_leaks
+            jobs.append(Job(reply.pk, owner, endpoint.pk, target, messages_before(reply.turn), hidden))
     return jobs
 
 
@@ -71,14 +82,20 @@ def write(texts: dict[Job, str], now: datetime | None = None) -> None:
     """What has come so far, all in one transaction; the leases are renewed."""
     lease = (now or timezone.now()) + LEASE
     for job, text in texts.items():
-        _owned(job).update(text=text, lease_until=lease)
+        news = {} if job.tells(text) else {"text": text}
+        _owned(job).update(**news, lease_until=lease)
 
 
 @transaction.atomic
 def finish(job: Job, text: str, *, error: str = "", problem: str = "", now: datetime | None = None) -> None:
-    """The end of a reply: its whole text, or `error` for the person who waits and `problem` for the admin."""
+    """The end of a reply: its whole text, or `error` for the person who waits and `problem` for the admin.
+
+    A text that tells who wrote it where that is `hidden` is an error, and not kept.
+    """
     now = now or timezone.now()
     text = text.replace("\0", "").strip()
+    if told := job.tells(text):
+        text, error, problem = "", TELLS, f"An answer told who wrote it: {', '.join(told)}"
     if not error and not text:
         error = problem = NOTHING
     state = State.FAILED if error else State.DONE

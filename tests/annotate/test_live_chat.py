@@ -19,6 +19,7 @@ from annotate.datasets.snapshots import create_snapshot, dataset_path
 from annotate.errors import UserError
 from annotate.labeling.counters import recount
 from annotate.labeling.editing import edit_judgment, own_judgments
+from annotate.labeling.holding import set_hold
 from annotate.models import ChatEndpoint, ChatReply, Comparison, DayTally, Judgment, Prompt
 from annotate.projects import update_project
 from annotate.quality.selectors import read_judgments, read_responses
@@ -107,6 +108,25 @@ def test_a_choice_counts_as_made_here(chatting, ada, endpoint):
     assert edit_judgment(chatting, ada, judgment.pk, rating=1).winner == judgment.left
     assert judgment_line(Judgment.objects.get())["imported"] is False
     assert read_judgments(chatting, read_responses(chatting)).shown_here.tolist() == [True]
+
+
+def test_a_reply_that_tells_who_wrote_it_is_not_shown_where_that_is_held_back(chatting, ada, admin):
+    """Not while it comes either; asked again it may come out otherwise."""
+    set_hold(chatting, True, user=admin)
+    turn = say(ada, start_chat(chatting, ada).key, TURN.format(1), "Tides?")
+    telling, other = replies.claim("worker", 2)
+    replies.write({telling: "I am ChatGPT, made by", other: "The tides come"})
+    assert sorted(reply.text for reply in sides(turn)) == ["", "The tides come"]
+    replies.finish(telling, "I am ChatGPT, made by OpenAI.")
+    replies.finish(other, "The tides come twice a day.")
+    (told,) = turn.replies.filter(state="failed")
+    assert (told.text, told.error) == ("", replies.TELLS)
+    assert "I am ChatGPT" in told.endpoint.problem
+    retry(ada, turn.key)
+    (again,) = replies.claim("worker", 2)
+    assert again.target.seed != telling.target.seed
+    replies.finish(again, "They follow the Moon.")
+    assert [reply.state for reply in sides(turn)] == ["done", "done"]
 
 
 def test_one_model_answers_twice_with_two_seeds(chatting, ada, admin, endpoint):
