@@ -65,6 +65,17 @@ def test_back_in_the_network_what_was_sent_goes_by_itself(reading):
     assert Judgment.objects.get().rating == 3
 
 
+def test_on_a_phone_what_went_wrong_is_in_sight_however_long_the_texts(open_page, pairs):
+    pairs(1, texts=("long " * 900, "longer " * 900))
+    page = open_page("annotator", PATH, width=390)
+    page.click("[data-close-guidelines]")
+    page.route(f"**{PATH}", lambda route: route.fulfill(status=500))
+    page.click(".rating:has-text('A is better')")
+    page.click(".actions > .primary")
+    notice = page.wait_for_selector("#form-error > .notice").bounding_box()
+    assert notice["y"] > 0 and notice["y"] + notice["height"] <= page.locator(".ratings").bounding_box()["y"]
+
+
 def test_drafts_of_two_tabs_do_not_overwrite_each_other(reading, pairs):
     page, first = reading, key_of(reading)
     page.fill("textarea[name=note]", "about the first")
