@@ -19,8 +19,8 @@ from tests.annotate.runs_kit import FAKE_TRAINER
 from tests.servers import NEVER
 
 ROOT = Path(__file__).resolve().parents[2]
-# For what a process does soon, or never.
-SECONDS = NEVER
+# For what a process does soon, or never: it begins by importing all of Django and Celery, beside whatever else runs.
+SECONDS = 5 * NEVER
 DATABASE = "prefloop.sqlite3"
 
 
