@@ -37,6 +37,7 @@ bench: .venv/installed-tests
 	$(PYTHON) -m benchmarks.overoptimization
 	$(PYTHON) benchmarks/labeling_load.py
 	$(PYTHON) benchmarks/pages.py
+	$(PYTHON) benchmarks/snapshots.py
 
 # New texts get an entry to translate in locale/*/LC_MESSAGES/django.po; what is compiled from it is kept beside it.
 messages: .venv/installed

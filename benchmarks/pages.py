@@ -70,6 +70,7 @@ def fill(comparisons: int) -> None:
     from django.utils import timezone
 
     from annotate.labeling.policies import place_on_circle
+    from annotate.labeling.verdict import Verdict
     from annotate.models import (
         Comparison,
         GuidelineVersion,
@@ -127,7 +128,7 @@ def fill(comparisons: int) -> None:
                  guideline.pk, begun, seconds, 0.8 * seconds, 1 + changed, at, at if changed else None)
             )  # fmt: skip
             if changed:
-                versions.append((pk, 1, {}, at))
+                versions.append((pk, 1, Verdict(3, overall=(None, None), flags=(0, 0)).as_json(), at))
     with filling(project):
         insert(Prompt, ["id", "project_id", "messages", "digest", "created_at"], (
             (n, project.pk, [{"role": "user", "content": f"Question {n}"}], text_digest(n), start)

@@ -25,7 +25,10 @@ class Runs(ProjectView):
 
     @extend_schema(request=serializers.NewRun, responses={201: serializers.RunSerializer})
     def post(self, request, slug):
-        """Queues a run. Without a dataset the project's data is frozen now; without models the promoted ones serve."""
+        """Queues a run. Without a dataset the project's data is frozen now; without models the promoted ones serve.
+
+        Where that is much data, a worker freezes it, and the run waits for it.
+        """
         given = {"params": {}} | self.read(serializers.NewRun, project=self.project)
         run = launch.create_run(self.project, given.pop("recipe"), user=request.user, **given)
         return Response(serializers.RunSerializer(run).data, status=201)

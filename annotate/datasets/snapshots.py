@@ -28,7 +28,7 @@ from annotate.models import Dataset, Project
 from training.records import iter_rows
 
 # Up to so many rows are read within a request: a second's work.
-AT_ONCE = 5000
+AT_ONCE = 2000
 # Lines between two looks whether going on is of use.
 LOOK_EVERY = 1000
 WAIT_SECONDS = 0.2

@@ -20,6 +20,7 @@ FILES = [
     *(HERE / f"test_{name}.py" for name in ("queue", "submit", "queue_under_load", "queue_totals", "queue_left_over")),
     *(HERE / f"test_{name}.py" for name in ("demonstrations", "bulk", "prepared", "moving_judgments", "snapshots")),
     WEB / "test_labeling_page.py",
+    *(HERE / f"test_{name}.py" for name in ("background", "snapshots_in_background")),
 ]
 
 

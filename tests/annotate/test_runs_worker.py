@@ -80,3 +80,18 @@ def test_a_worker_that_is_told_to_stop_hands_its_run_back(installation):
 
     installation.start_worker(steps=200)
     assert installation.wait_for_state(run, "succeeded")["attempt"] == 1
+
+
+def test_a_snapshot_without_a_message_is_made_and_the_worker_is_known(installation):
+    asked = int(installation.python(
+        "from annotate.labeling.comparisons import add_prompts; from annotate.models import Dataset\n"
+        "from tests.annotate.runs_kit import make_project\n"
+        "project = make_project()\n"
+        "add_prompts(project, [[{'role': 'user', 'content': 'Why?'}]], in_pool=True)\n"
+        "print(Dataset.objects.create(project=project, kind='prompts', state='being_made').pk)"
+    ))  # fmt: skip
+    installation.start_worker()
+    made = "SELECT rows, number FROM annotate_dataset WHERE id = ? AND state = 'ready'"
+    installation.wait_for("snapshot", lambda: installation.sql(made, asked))
+    assert installation.sql(made, asked) == [(1, 1)]
+    assert installation.sql("SELECT queue FROM annotate_worker ORDER BY queue") == [("default",), ("gpu",)]

@@ -77,6 +77,8 @@ def full(rows, project, pairs):  # noqa: F811
     project.policy, project.reward_model = policy, reward
     project.save()
     dataset = create_snapshot(project, Dataset.Kind.PREFERENCES)
+    Dataset.objects.create(project=project, kind="prompts", state="being_made", rows=1000)
+    Dataset.objects.create(project=project, kind="judgments", state="failed", error="No disk.")
     running = Run.objects.create(
         project=project, recipe="dpo", base_model=policy, dataset=dataset, state="running", step=40, total_steps=100,
         lease_until=timezone.now() + timezone.timedelta(hours=1), started_at=timezone.now(), log_tail="step 40",
