@@ -1,6 +1,8 @@
 """Snapshots of many rows: asked for in a request, made by a worker, and what waits for them."""
 
 import threading
+import time
+from types import SimpleNamespace
 
 import pytest
 from django.conf import settings
@@ -151,7 +153,7 @@ def test_a_command_makes_what_waits_for_a_worker_itself(judged, many, tmp_path):
 def test_a_command_waits_for_a_worker_that_is_at_it(judged, many, monkeypatch):
     asked = request_snapshot(judged(), "preferences")
     mine, waits = claims.claim(Dataset, asked.pk), threading.Event()
-    monkeypatch.setattr(snapshots.time, "sleep", lambda _seconds: waits.set())
+    monkeypatch.setattr(snapshots, "time", SimpleNamespace(sleep=lambda seconds: waits.set() or time.sleep(seconds)))
 
     def work():
         try:
