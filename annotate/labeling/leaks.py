@@ -31,6 +31,21 @@ _AI = r"(?:AI|artificial intelligence|(?:large )?language model|chat ?bot|virtua
 
 # Not a name's beginning: "I am Claude Monet's neighbour", "I am Gemini season's child".
 _END = r"(?![\w'’-]|\s+[A-Z][a-z]|\s+(?:season|sun|moon|rising))"
+# The same in other languages, by their words and not by their grammar: who speaks, what it is, who made it.
+_SELF = (
+    r"\b[Aa]ls|\b[Ii]ch|\b[Ee]n tant qu|\b[Jj]e|\b[Cc]omo|\b[Ss]oy|\b[Ff]ui|\b[Ss]ono|\b[Ii]n quanto|\b[Cc]ome|"
+    r"作为|作為|我|私|Я|\bКак|\bя|저|나는"
+)
+_AI_ABROAD = (
+    r"\bKI\b|\bKI-|[Ss]prachmodell|Assistent|Chatbot|mod[eè]le de langage|modelo de lengua|modello linguistico|\bIA\b|"
+    r"assistant|asistente|assistente|языков|нейросет|语言模型|語言模型|人工智能|助手|言語モデル|アシスタント|언어 ?모델"
+)
+_MY_NAME = (
+    r"\b[Mm]ein Name ist|\b[Ii]ch heiße|\b[Jj]e suis|\b[Jj]e m['’]appelle|\b[Mm]on nom est|\b[Ss]oy|\b[Mm]e llamo|"
+    r"\b[Mm]i nombre es|\b[Ss]ono|\b[Mm]i chiamo|我的名字是|我的名字叫|私は|私の名前は|Я|\b[Мм]еня зовут|저는|제 이름은"
+)
+_IN_SENTENCE = r"[^.!?。！？\n]"
+_END_ABROAD = r"(?![A-Za-z0-9'’-]|\s+[A-Z][a-z])"
 _PATTERNS = [
     rf"\b(?:{_I_AM}|[Mm]y name(?: is|['’]s)|[Yy]ou can call me|[Tt]hey call me)\s+{_BETWEEN}(?:{_MODELS}){_END}",
     rf"\b(?:[Aa]s|[Bb]eing)\s+(?:{_MODELS})\s*,\s+I\b",
@@ -44,6 +59,10 @@ _PATTERNS = [
     rf"\b[Ii]ch (?:wurde|bin)\s+(?:\w+\s+){{0,4}}?von\s+(?:{_MAKERS})\b",
     rf"我(?:是|叫)[^。！？\n]{{0,12}}?(?:{_MODELS})",
     rf"我[^。！？\n]{{0,12}}?(?:由|是)\s*(?:{_MAKERS})[^。！？\n]{{0,8}}?(?:开发|训练|研发|创建|推出)",
+    rf"(?:{_SELF})(?={_IN_SENTENCE}{{0,80}}?(?:{_AI_ABROAD})){_IN_SENTENCE}{{0,80}}?(?:{_MAKERS}){_END_ABROAD}",
+    rf"(?:{_MY_NAME})\s*{_IN_SENTENCE}{{0,24}}?(?:{_MODELS}){_END_ABROAD}",
+    rf"\b{_I_AM}\s+[^.!?\n]{{1,30}},\s+{_MADE} by\s+(?:{_MAKERS})\b",
+    r"\b[Tt]his is (?:ChatGPT|GPT-\d\w*)\b|\b(?:ChatGPT|GPT-\d\w*|Claude) here\b(?=\s*[.,!:])",
     # What is left over of a chat template names the family of models that it belongs to.
     r"<\|(?:im_start|im_end|eot_id|endoftext|start_header_id|assistant|user|system|end)\|>|<(?:start|end)_of_turn>|"
     r"\[/?INST\]|<</?SYS>>",
