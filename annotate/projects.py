@@ -22,6 +22,7 @@ _newest_guidelines = Prepared(
 )
 
 DEFAULT_GUIDELINES = Path(__file__).parent / "labeling" / "guidelines.md"  # guidelines.de.md is the German one
+LONGEST_LEASE = 86_400
 SETTINGS = (
     "name", "description", "judgments_wanted", "lease_seconds", "archived",
     "must_acknowledge_guidelines", "qualification_pass", "qualification_questions",
@@ -201,6 +202,8 @@ def _check(project: Project) -> None:
             raise ValidationError({"rate_per_hour": _("An hour costs nothing or more.")})
         if project.lease_seconds < 30:
             raise ValidationError({"lease_seconds": _("A lease lasts at least 30 seconds.")})
+        if project.lease_seconds > LONGEST_LEASE:
+            raise ValidationError({"lease_seconds": _("A lease lasts at most a day: 86,400 seconds.")})
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
         raise UserError(messages[0], field=field) from None

@@ -49,17 +49,22 @@ def credit(work: Attended, begun: datetime, claimed: float | str | None, now: da
     )
 
 
-def shown_since(reservation: Reservation, open_seconds: float | str | None, now: datetime) -> datetime:
+def shown_since(
+    reservation: Reservation, open_seconds: float | str | None, now: datetime, before: datetime | None = None
+) -> datetime:
     """When the page put the pair on the screen, `open_seconds` ago as it says.
 
     That may be earlier than the server heard of it, within bounds of our own clock, and never before the reservation.
+    Of a pair that was reserved ahead the server may have heard nothing: it was not on the screen while the person's
+    judgment at `before` was made.
     """
-    heard = reservation.shown_at or reservation.reserved_at
     seconds = _number(open_seconds)
-    if seconds is None or seconds < 0:
-        return heard
-    opened = now - timedelta(seconds=min(seconds, _A_DAY))
-    return min(heard, max(reservation.reserved_at, heard - HEARD_WITHIN, opened))
+    opened = None if seconds is None or seconds < 0 else now - timedelta(seconds=min(seconds, _A_DAY))
+    earliest = reservation.reserved_at
+    if reservation.shown_at is None:
+        return min(now, max(earliest, before or earliest, opened or earliest))
+    heard = reservation.shown_at
+    return heard if opened is None else min(heard, max(earliest, heard - HEARD_WITHIN, opened))
 
 
 def at_submit(

@@ -25,7 +25,7 @@ from annotate.labeling.draw import CANDIDATES, Found, Search
 from annotate.labeling.locks import lock_annotator, lock_idle_project
 from annotate.labeling.policies import Drawn, Lot, by_policy_probability, draw
 from annotate.labeling.standing import QUALIFYING, standing_of
-from annotate.models import Comparison, GoldQuestion, PersonTally, Project, Reservation, Slot
+from annotate.models import Comparison, GoldQuestion, Judgment, PersonTally, Project, Reservation, Slot
 from annotate.prepared import Given, Prepared, PreparedUpdate, given_id, given_time, insert
 
 _NOT_YOURS = gettext_lazy("This pair was not reserved for you. Please go on with the next one.")
@@ -40,10 +40,11 @@ _CANDIDATES = [f"candidate{number}" for number in range(CANDIDATES)]
 _OF_COMPARISON = ("prompt", "first", "second")
 _OF_SLOT = ("comparison", *(f"comparison__{name}" for name in _OF_COMPARISON))
 
+_last_judged = Judgment.objects.filter(annotator=OuterRef("annotator")).order_by("-created_at").values("created_at")
 _reservation = Prepared(
-    lambda: Reservation.objects.filter(key=Given("key", UUIDField()), annotator=given_id("user")).select_related(
-        "project", "slot", *(f"slot__{name}" for name in _OF_SLOT)
-    )
+    lambda: Reservation.objects.filter(key=Given("key", UUIDField()), annotator=given_id("user"))
+    .select_related("project", "slot", *(f"slot__{name}" for name in _OF_SLOT))
+    .annotate(last_judged_at=Subquery(_last_judged[:1]))
 )
 # The time read before is the condition: whoever took the slot meanwhile has changed it.
 _take = PreparedUpdate(
@@ -113,7 +114,10 @@ def release(key: str | uuid.UUID, user, *, now: datetime | None = None) -> None:
 
 
 def reservation_of(key: str | uuid.UUID, user) -> Reservation:
-    """The reservation with this key, with its texts. Raises UserError where `user` has none."""
+    """The reservation with this key, with its texts, and when its annotator judged last (`last_judged_at`).
+
+    Raises UserError where `user` has none.
+    """
     try:
         found = _reservation.first(key=uuid.UUID(str(key)), user=user.pk)
     except ValueError:

@@ -69,7 +69,7 @@ def submit_judgment(
     lock_annotator(user, reservation.project)
 
     comparison = reservation.comparison
-    shown_at = shown_since(reservation, open_seconds, now)
+    shown_at = shown_since(reservation, open_seconds, now, reservation.last_judged_at)
     earlier, skip, held, guideline = _known.first(comparison=comparison.pk, user=user.pk, moment=shown_at)
     if earlier:
         judgment = Judgment.objects.get(pk=earlier)

@@ -92,3 +92,14 @@ def test_no_page_has_shown_a_pair_before_it_was_reserved(ada, pairs):
     (first,) = pairs(1)
     key = reserve_next(first.project, ada, now=NOON).key
     assert submit_judgment(ada, key, 1, open_seconds=1000, now=at(140)).shown_at == NOON
+
+
+@pytest.mark.parametrize("claimed", [None, 9, 1000])
+def test_time_is_not_counted_for_the_pair_read_and_for_the_one_behind_it(ada, pairs, claimed):
+    """The one behind is sent so soon that the server never heard of it on the screen."""
+    (first, _second) = pairs(2)
+    on_screen = reserve_next(first.project, ada, now=NOON)
+    ahead = reserve_next(first.project, ada, exclude=[on_screen.key], now=NOON)
+    one = submit_judgment(ada, on_screen.key, 1, open_seconds=100, active_seconds=1000, now=at(100))
+    other = submit_judgment(ada, ahead.key, 1, open_seconds=claimed, active_seconds=1000, now=at(110))
+    assert (one.active_seconds, other.active_seconds) == (100, 9 if claimed == 9 else 10)

@@ -64,6 +64,7 @@ def test_the_default_guidelines_speak_the_language_of_whoever_makes_the_project(
         ({"name": "x", "judgments_wanted": 0}, "judgments_wanted"),
         ({"name": "x", "judgments_wanted": 51}, "judgments_wanted"),
         ({"name": "x", "lease_seconds": 5}, "lease_seconds"),
+        ({"name": "x", "lease_seconds": 86_401}, "lease_seconds"),
         ({"name": "x", "guidelines": " \n"}, "text"),
     ],
 )
