@@ -4,6 +4,7 @@ Nothing is stored about an answer: whether a judgment matches follows from it an
 question that is taken out of service stops counting against anybody, and checking twice gives what checking once gives.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import median
@@ -19,6 +20,10 @@ from annotate.models.judgment import Rating
 GOLD, QUALIFICATION = GoldQuestion.Purpose.GOLD, GoldQuestion.Purpose.QUALIFICATION
 # Fewer answers say nothing about a person: with three of four known, one slip is all it takes to fall to one half.
 FEWEST_ANSWERS = 4
+# Somebody at the threshold does as badly as this after a given number of answers with a lower chance than this. It is
+# looked at after every answer, so within 40 of them the chance to be paused is higher: 11 to 15 % for somebody at the
+# threshold, 1 to 7 % five points above it, at most 1.1 % fifteen points above (tests/quality/test_gold_thresholds.py).
+BY_CHANCE = 0.05
 
 # Whether a judgment is what its gold question expects; “equal” where no response is expected.
 MATCHES = Q(winner=F("comparison__gold__expected")) | Q(
@@ -37,9 +42,18 @@ class Record:
     def share(self) -> float | None:
         return self.matched / self.answered if self.answered else None
 
+    def is_below(self, threshold: float) -> bool:
+        """Whether this person's true share is below `threshold`, as far as so many answers can tell.
+
+        The exact binomial test: the upper end of the one-sided 95 % interval of Clopper & Pearson (1934) lies below it.
+        """
+        if self.answered < FEWEST_ANSWERS:
+            return False
+        return _chance_of_at_most(self.matched, self.answered, threshold) < BY_CHANCE
+
 
 def check(answer: Judgment | Skip, *, now: datetime | None = None) -> None:
-    """After a judgment or a skip: ends the test if this was its last question, pauses who crossed a threshold.
+    """After a judgment or a skip: ends the test if this was its last question, pauses who is beyond a threshold.
 
     In the transaction of the answer, or any time later: it looks at what is stored and changes only the membership, by
     conditional updates. Without a test or thresholds it asks the database for nothing but the comparison's project.
@@ -132,11 +146,22 @@ def _crossed(project: Project, membership: Membership) -> str | None:
     known = [seconds for seconds in last if seconds is not None]
     if project.pause_below_seconds is not None and known and median(known) < project.pause_below_seconds:
         return Membership.Pause.HURRY
-    if project.pause_below_gold is not None:
-        record = gold_record(project, membership.user_id, since)
-        if record.answered >= FEWEST_ANSWERS and record.share < project.pause_below_gold - 1e-9:
-            return Membership.Pause.GOLD
+    threshold = project.pause_below_gold
+    if threshold is not None and gold_record(project, membership.user_id, since).is_below(threshold):
+        return Membership.Pause.GOLD
     return None
+
+
+def _chance_of_at_most(matched: int, answered: int, share: float) -> float:
+    """P(X ≤ matched) where X is binomial of `answered` and `share`, by logarithms: coefficients outgrow floats."""
+    if share >= 1:
+        return float(matched >= answered)
+    yes, no = math.log(share), math.log1p(-share)
+    ways = [
+        math.lgamma(answered + 1) - math.lgamma(hits + 1) - math.lgamma(answered - hits + 1)
+        for hits in range(matched + 1)
+    ]
+    return math.fsum(math.exp(way + hits * yes + (answered - hits) * no) for hits, way in enumerate(ways))
 
 
 def _answers(project: Project, user_id: int, purpose: str, since: datetime | None) -> QuerySet[Judgment]:

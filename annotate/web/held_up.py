@@ -9,7 +9,7 @@ from annotate.labeling.admission import acknowledge_guidelines
 from annotate.labeling.standing import GUIDELINES_CHANGED, PAUSED, QUALIFYING, standing_of
 from annotate.models import GuidelineVersion, Judgment, Membership, Project
 from annotate.projects import current_guidelines
-from annotate.quality.gold import questions_ahead, test_record
+from annotate.quality.gold import gold_record, questions_ahead, test_record
 from annotate.web.common import ANNOTATOR, project_view
 from annotate.web.word_diff import word_diff
 
@@ -31,6 +31,8 @@ def held_up_context(project: Project, user, membership: Membership | None) -> di
         context |= {"test_question": answered + 1, "test_questions": asked}
     elif where.state == PAUSED:
         context["failed_test"] = membership.pause_reason == Membership.Pause.TEST
+        if membership.pause_reason == Membership.Pause.GOLD:
+            context["gold"] = gold_record(project, user.pk, membership.counted_since)
     return context
 
 

@@ -14,7 +14,7 @@ from annotate.labeling.admission import lift_pause, pause, qualify
 from annotate.labeling.standing import standing_of
 from annotate.models import DayTally, Membership, PersonTally, Project, User
 from annotate.projects import add_member, create_account, remove_member, set_reviewer
-from annotate.quality.gold import questions_ahead
+from annotate.quality.gold import gold_record, questions_ahead
 from annotate.web.common import ADMIN, page, project_view
 from annotate.web.forms import add_user_error
 
@@ -59,6 +59,8 @@ def people(request: HttpRequest, project: Project) -> HttpResponse:
         member.judged, member.last_day = judged.get(member.user_id, 0), last_day.get(member.user_id)
         if member.pause_reason == Membership.Pause.TEST:
             member.questions_ahead = questions_ahead(project, member.user_id)
+        elif member.pause_reason == Membership.Pause.GOLD:
+            member.gold = gold_record(project, member.user_id, member.counted_since)
     return page(
         request, "people/index.html", project, members=members, form=form, roles=Membership.Role.choices, **made
     )

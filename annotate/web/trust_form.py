@@ -40,7 +40,11 @@ class TrustForm(forms.Form):
     )
     pause_below_gold = ShareField(
         label=_("Pause below this share of gold questions, in percent"),
-        help_text=_("Who matches fewer hidden gold questions is paused, with a kind explanation. Empty: nobody."),
+        help_text=_(
+            "Who most likely matches fewer hidden gold questions is paused, with a kind explanation: after at least 4 "
+            "answers, and only if somebody with exactly this share would do as badly in fewer than 1 of 20 cases. "
+            "Empty: nobody."
+        ),
     )
     pause_below_seconds = forms.FloatField(
         required=False, min_value=0.1, label=_("Pause below this median time, in seconds"),

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
 from django.utils import timezone
 
 from annotate.datasets.snapshots import create_snapshot
@@ -181,25 +182,32 @@ def test_who_fails_is_paused_and_an_admin_grants_another_try_with_new_questions(
 def test_gold_answers_below_the_threshold_pause(project, root, ada, questions, answer):
     update_project(project, root, pause_below_gold=0.6, pause_after=4)
     pairs = [question.comparison for question in questions(8)]
-    for pair, first in zip(pairs, (True, False, True), strict=False):
+    for pair, first in zip(pairs, (True, False, False, False, False), strict=False):
         answer(ada, pair, first=first)
-    assert standing(project, ada).state == "open"
-    answer(ada, pairs[3], first=False)
-    assert gold.gold_record(project, ada.pk) == Record(2, 4)
+    assert standing(project, ada).state == "open", "one of five, by chance 0.4⁵ + 5 · 0.6 · 0.4⁴ = 0.087"
+    answer(ada, pairs[5], first=False)
+    assert gold.gold_record(project, ada.pk) == Record(1, 6), "by chance 0.4⁶ + 6 · 0.6 · 0.4⁵ = 0.041"
     assert project.memberships.get(user=ada).pause_reason == "gold"
+    for person, address, words in [
+        (ada, "/p/careful/label/", "Known answers that yours matched: 1 of 6."),
+        (root, "/p/careful/people/", "Gold questions matched: 1 of 6."),
+    ]:
+        client = Client()
+        client.force_login(person)
+        assert words in client.get(address).content.decode()
     lift_pause(project, ada, user=root)
-    answer(ada, pairs[4], first=False)
+    answer(ada, pairs[6], first=False)
     assert standing(project, ada).state == "open", "a lifted pause begins anew"
 
 
 def test_a_changed_answer_counts_as_what_it_says_now(project, root, ada, questions, answer):
     update_project(project, root, pause_below_gold=0.6, pause_after=4)
-    for question, first in zip(questions(4), (True, True, True, False), strict=True):
+    for question, first in zip(questions(4), (True, False, False, False), strict=True):
         answer(ada, question.comparison, first=first)
     assert standing(project, ada).state == "open"
     matched = Judgment.objects.filter(annotator=ada).order_by("pk").first()
     edit_judgment(project, ada, matched.pk, rating=5 - matched.rating)
-    assert gold.gold_record(project, ada.pk) == Record(2, 4)
+    assert gold.gold_record(project, ada.pk) == Record(0, 4), "by chance 0.4⁴ = 0.026"
     assert project.memberships.get(user=ada).pause_reason == "gold"
 
 
