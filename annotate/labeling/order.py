@@ -1,8 +1,10 @@
 """The ranks of slots: made anew when a comparison is judged and when the project's policy changes."""
 
 import itertools
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
+from operator import itemgetter
 
 from django.db import connection, transaction
 from django.db.models import Count, F, Q
@@ -11,7 +13,7 @@ from annotate.labeling.comparisons import batches
 from annotate.labeling.counters import forget_looked_through
 from annotate.labeling.locks import lock_project
 from annotate.labeling.policies import RANKS, Known
-from annotate.models import Comparison, Project, Slot
+from annotate.models import Assessment, Comparison, Project, Slot
 from annotate.models.judgment import by_people
 from annotate.models.project import QueuePolicy
 
@@ -49,17 +51,35 @@ def known_of(comparisons: Sequence[int]) -> dict[int, Known]:
     rows = (
         Comparison.objects.filter(pk__in=comparisons)
         .order_by()
-        .values_list("pk", "round__number", "uncertainty")
+        .values_list("pk", "kind", "round__number", "uncertainty")
         .annotate(
             for_first=Count("judgments", filter=Q(judgments__winner=F("first")) & people),
             for_second=Count("judgments", filter=Q(judgments__winner=F("second")) & people),
             for_neither=Count("judgments", filter=Q(judgments__winner__isnull=True) & people),
         )
     )
+    rows = list(rows)
+    ranked = _ranked([pk for pk, kind, *_, judged in rows if kind == Comparison.Kind.RANKING and judged])
     return {
-        pk: Known(first, second, equal, round=number or 0, uncertainty=uncertainty)
-        for pk, number, uncertainty, first, second, equal in rows
+        pk: Known(first, second, equal, round=number or 0, uncertainty=uncertainty, ranked=ranked.get(pk, ()))
+        for pk, _kind, number, uncertainty, first, second, equal in rows
     }
+
+
+def _ranked(rankings: Sequence[int]) -> dict[int, tuple[tuple[float, float, float], ...]]:
+    """Of each ranking the votes on every two of its responses, as `Known.ranked` has them."""
+    if not rankings:
+        return {}
+    given = (
+        Assessment.objects.filter(by_people("judgment__"), judgment__comparison__in=rankings, rank__isnull=False)
+        .order_by("judgment", "response")
+        .values_list("judgment__comparison", "judgment", "response", "rank")
+    )
+    votes = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
+    for (ranking, _judgment), rows in itertools.groupby(given, key=itemgetter(0, 1)):
+        for (*_, one, rank), (*_, other, other_rank) in itertools.combinations(rows, 2):
+            votes[ranking][one, other][0 if rank < other_rank else 1 if rank > other_rank else 2] += 1
+    return {ranking: tuple(map(tuple, pairs.values())) for ranking, pairs in votes.items()}
 
 
 def _rank(project: Project, comparisons: Sequence[int], *, wait: bool = False) -> None:

@@ -22,6 +22,7 @@ import random
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from annotate.models.project import QueuePolicy
 
@@ -37,13 +38,18 @@ def place_on_circle(number: int) -> float:
 @dataclass(frozen=True)
 class Known:
     """What is known about a comparison: votes for its first and second response and for neither, and by which round
-    of the loop it was made (0: by none); `uncertainty` of a reward model in [0, 1], None if none was asked."""
+    of the loop it was made (0: by none); `uncertainty` of a reward model in [0, 1], None if none was asked.
+
+    A judgment of a ranking is a vote for neither. `ranked`: the votes on every two of its responses, each as (for one,
+    for the other, equal); empty for a pair.
+    """
 
     first: float = 0
     second: float = 0
     equal: float = 0
     round: int = 0
     uncertainty: float | None = None
+    ranked: tuple[tuple[float, float, float], ...] = ()
 
     @property
     def votes(self) -> float:
@@ -65,12 +71,20 @@ def on_policy(known: Known) -> float:
 def uncertainty(known: Known) -> float:
     """−4p(1 − p), where p = (votes for the first + equal/2 + 1/2) / (votes + 1), or the reward model's before any vote.
 
-    Of equally uncertain comparisons those with more votes come first, so a split one goes before one nobody has judged.
+    Of a ranking, the mean over every two of its responses. What neither people nor a reward model have judged is wholly
+    uncertain; no reward model is asked about rankings. Of equally uncertain comparisons those with more votes come
+    first, so a split one goes before one nobody has judged.
     """
     if not known.votes:
         return -1.0 if known.uncertainty is None else -known.uncertainty
-    p = (known.first + known.equal / 2 + 0.5) / (known.votes + 1)
-    return -4 * p * (1 - p) - known.votes / 1000
+    pairs = known.ranked or ((known.first, known.second, known.equal),)
+    return -fmean(_spread(*pair) for pair in pairs) - known.votes / 1000
+
+
+def _spread(first: float, second: float, equal: float) -> float:
+    """4p(1 − p): 1 where votes on two responses are split, towards 0 the more of them agree."""
+    p = (first + equal / 2 + 0.5) / (first + second + equal + 1)
+    return 4 * p * (1 - p)
 
 
 RANKS = {

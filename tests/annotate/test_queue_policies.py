@@ -82,6 +82,11 @@ def test_what_is_more_uncertain_has_the_lower_rank():
     ranks = [policies.uncertainty(known) for known in (split, unknown, divided, sure)]
     assert ranks == sorted(ranks) and len(set(ranks)) == 4
     assert policies.uncertainty(Known(uncertainty=0.3)) == -0.3
+    # Two judgments of a ranking of three that differ on its last two: p = 5/6, 5/6 and 1/2, of which 4p(1 − p) is 5/9,
+    # 5/9 and 1. That is surer than a pair of which a reward model thinks 0.9, and not than one of which it thinks 0.5.
+    ranking = policies.uncertainty(Known(equal=2, ranked=((2, 0, 0), (2, 0, 0), (1, 1, 0))))
+    assert ranking == pytest.approx(-(5 / 9 + 5 / 9 + 1) / 3 - 0.002)
+    assert policies.uncertainty(Known(uncertainty=0.9)) < ranking < policies.uncertainty(Known(uncertainty=0.5))
     assert policies.breadth(Known(1, 0, 2)) == 3
     assert policies.on_policy(Known(round=4)) < policies.on_policy(Known(round=3)) < policies.on_policy(Known())
 

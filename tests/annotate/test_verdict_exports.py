@@ -11,6 +11,7 @@ from annotate.datasets.exporting import export
 from annotate.datasets.importing import import_file
 from annotate.datasets.snapshots import create_snapshot, rows
 from annotate.labeling.editing import edit_judgment
+from annotate.labeling.order import known_of
 from annotate.labeling.queue import reserve_next
 from annotate.labeling.submit import submit_judgment
 from annotate.models import Comparison, Judgment, QualityReport
@@ -177,6 +178,8 @@ def test_quality_sees_the_pairs_that_a_ranking_implies(project, ada, ben, rankin
     rank(project, ben, "1243")
     pairs(1)
     submit_judgment(ada, reserve_next(project, ada).key, Rating.A_BETTER)
+    ranking = project.comparisons.get(kind=Comparison.Kind.RANKING)
+    assert sorted(known_of([ranking.pk])[ranking.pk].ranked) == [(1, 1, 0)] + 5 * [(2, 0, 0)]
     table = read_judgments(project, read_responses(project))
     assert len(table) == 13 and table.item.max() == 6
     assert len(table.judgments) == 3 and table.comparison.max() == 1, "two of the ranking and one of the pair"
