@@ -367,6 +367,8 @@ def _preference(row: _Row) -> Preference:
     group = row.row.get("group")
     if group is not None and not isinstance(group, str | int):
         raise row.error("group", "a text or a whole number")
+    if isinstance(group, str) and not is_storable(group):
+        raise row.error("group", STORABLE)
     weight = row.number("weight", "a number of at least 0", low=0)
     return Preference(
         messages,

@@ -92,6 +92,7 @@ def make_questions(project: Project, new: Sequence[NewQuestion], purpose: str, *
         raise UserError(_("A gold question is hidden among the others or part of the test."), field="purpose")
     for question in new:
         _check(question, project)
+        _refuse_held_back(question.comparison)
     ids = [question.comparison.pk for question in new]
     if GoldQuestion.objects.filter(comparison__in=ids).exists() or len(set(ids)) < len(ids):
         raise UserError(_("One of these pairs is a gold question already."))
@@ -119,7 +120,10 @@ def make_of_file(project: Project, uploaded: UploadedFile, purpose: str, *, user
             ]
     except records.RecordError as error:
         raise UserError(told(error, uploaded.name), field="file") from error
-    for preference, _explanation, line in rows:
+    for preference, explanation, line in rows:
+        if not records.is_storable(explanation):
+            error = records.RecordError(uploaded.name, line, "explanation", records.STORABLE)
+            raise UserError(told(error, uploaded.name), field="file")
         if preference.chosen == preference.rejected:
             where = {"file": uploaded.name, "line": line}
             raise UserError(_("%(file)s, line %(line)s: chosen and rejected are the same text.") % where, field="file")
@@ -187,7 +191,6 @@ def _check(question: NewQuestion, project: Project) -> None:
     pair = question.comparison
     if pair.project_id != project.pk or pair.is_ranking:
         raise UserError(_("A gold question is a pair of this project."))
-    _refuse_held_back(pair)
     if question.expected and question.expected.pk not in {pair.first_id, pair.second_id}:
         raise UserError(_("What is expected is one of the pair's two responses."), field="expected")
     if len(question.explanation) > LONGEST_EXPLANATION:

@@ -76,6 +76,6 @@ def _make(request: HttpRequest, project: Project) -> list[GoldQuestion]:
         if "file" not in request.FILES:
             raise UserError(_("Choose a file first."), field="file")
         return make_of_file(project, request.FILES["file"], purpose, user=request.user)
-    chosen = [int(value) for value in request.POST.getlist("pair") if value.isdecimal()]
+    chosen = [int(value) for value in request.POST.getlist("pair") if value.isdecimal() and len(value) < 19]
     explanations = {pk: request.POST.get(f"explanation-{pk}", "") for pk in chosen}
     return make_of_candidates(project, chosen, purpose, user=request.user, explanations=explanations)

@@ -57,7 +57,7 @@ def review(request: HttpRequest, project: Project, pk: int) -> HttpResponse:
 
 def _decide(request: HttpRequest, demonstration: Demonstration) -> None:
     sent = request.POST
-    seen = int(sent["revision"]) if sent.get("revision", "").isdecimal() else 0
+    seen = int(sent["revision"]) if sent.get("revision", "").isdecimal() and len(sent["revision"]) < 10 else 0
     comment = sent.get("comment", "")
     if sent.get("do") == "return":
         return_to_author(demonstration, request.user, revision=seen, comment=comment)

@@ -247,6 +247,7 @@ def test_hh_turns_in_a_row_by_one_speaker_are_one_message(project, file):
         {"chosen": "Hi", "rejected": "Ho"},
         {"chosen": transcript("Hi", "a")},
         {"chosen": transcript("Hi"), "rejected": transcript("Hi")},
+        {"chosen": transcript("Hi", "a"), "rejected": transcript("Hi", "half \ud800")},
     ],
 )
 def test_a_row_that_is_no_hh_transcript_is_named(project, file, row):

@@ -109,6 +109,7 @@ def test_an_exported_preference_is_in_conversational_form():
         ("prompts", {"prompt": HELLO + assistant("Hi")}, "prompt", "turn to answer"),
         ("prompts", {"prompt": "nul \0"}, "prompt", "NUL"),
         ("prompts", '{"prompt": "half \\ud83d"}', "prompt", "surrogate"),
+        ("preferences", {"prompt": "P", "chosen": "a", "rejected": "b", "group": "g\0"}, "group", "NUL"),
         ("demonstrations", {"prompt": "Hello"}, "completion", "present"),
         ("demonstrations", {"prompt": "Hello", "completion": ""}, "completion", "not empty"),
         ("demonstrations", {"prompt": "Hello", "completion": HELLO}, "completion", "assistant"),

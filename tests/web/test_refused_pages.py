@@ -6,6 +6,9 @@ import re
 import pytest
 from django.db import OperationalError
 from django.test import override_settings
+from django.urls import reverse
+
+from annotate.models import Membership
 
 pytestmark = pytest.mark.django_db
 
@@ -94,3 +97,14 @@ def test_a_form_sent_after_the_session_ended_comes_back_to_its_page(browser, pro
     response = client.post("/account/keys/", {}, headers={"Referer": referer})
     assert response.url == f"/login/?next={back}"
     assert "what you just sent was not saved" in client.get(response.url).content.decode()
+
+
+def test_characters_that_no_database_holds_are_as_if_they_were_not_sent(browser, project):
+    admin = browser("admin")
+    assert admin.get(reverse("comparisons", args=["kind"]) + "?q=a%00b").status_code == 200
+    member = Membership.objects.get(user__username="annotator", project=project)
+    sent = {"username": "annotator", "do": "pause", "note": "Call\0 me."}
+    admin.post(reverse("people", args=["kind"]), sent)
+    member.refresh_from_db()
+    assert "\0" not in member.pause_note
+    assert admin.post(reverse("gold", args=["kind"]), {"pair": "9" * 5000}).status_code < 500

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from annotate.datasets.importers.items import Skipped, VotedPair
 from annotate.datasets.importers.native import voted_pair
-from training.records import Message, Preference, RecordError, iter_rows
+from training.records import STORABLE, Message, Preference, RecordError, is_storable, iter_rows
 
 KINDS = ("preferences",)
 
@@ -42,8 +42,10 @@ def _turns(row: dict, field: str, path, line: int) -> list[Turn]:
     """[("user", text), ("assistant", text), …], from a human turn to an assistant's."""
     value = row.get(field)
     expected = 'a transcript "\\n\\nHuman: …\\n\\nAssistant: …" that ends with the assistant\'s turn'
-    if not isinstance(value, str) or "\0" in value:
+    if not isinstance(value, str):
         raise RecordError(path, line, field, expected)
+    if not is_storable(value):
+        raise RecordError(path, line, field, STORABLE)
     before, *parts = _TURN.split(value)
     turns = [(_ROLES[speaker], text.strip()) for speaker, text in zip(parts[::2], parts[1::2], strict=True)]
     if before.strip() or len(turns) < 2 or turns[0][0] != "user" or turns[-1][0] != "assistant":

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from annotate.datasets.importers.items import Skipped, Vote, VotedPair
 from annotate.models.judgment import Rating
-from training.records import ONE_OF, RecordError, iter_rows
+from training.records import ONE_OF, STORABLE, RecordError, is_storable, iter_rows
 
 KINDS = ("comparisons", "preferences")
 
@@ -36,9 +36,15 @@ def read(path: str | os.PathLike, kind: str, name: str) -> Iterator[VotedPair | 
 
 def _text(row: dict, field: str, path, line: int, place: str | None = None) -> str:
     value = row.get(field)
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
+    if not isinstance(value, str) or not value.strip():
         raise RecordError(path, line, place or field, "a text that is not empty")
-    return value.strip()
+    return _storable(value, path, line, place or field)
+
+
+def _storable(text: str, path, line: int, place: str) -> str:
+    if not is_storable(text):
+        raise RecordError(path, line, place, STORABLE)
+    return text.strip()
 
 
 def _vote(vote: dict, number: int, path, line: int) -> Vote:
@@ -49,7 +55,7 @@ def _vote(vote: dict, number: int, path, line: int) -> Vote:
     return Vote(
         annotator=f"ukp:{_text(vote, 'worker', path, line, f'{place}.worker')}",
         rating=_RATINGS[choice],
-        note=str(vote.get("reason") or "").replace("\0", "").strip(),
+        note=_storable(str(vote.get("reason") or ""), path, line, f"{place}.reason"),
         created_at=_time(vote.get("submitted"), f"{place}.submitted", path, line),
     )
 
