@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from annotate.errors import UserError
 from annotate.labeling import order
 from annotate.labeling.locks import lock_annotator
+from annotate.labeling.standing import GUIDELINES_CHANGED, standing_of
 from annotate.labeling.verdict import Verdict, read_verdict
 from annotate.models import Assessment, GoldQuestion, Judgment, JudgmentVersion, Project
 from annotate.models.judgment import MADE_HERE
@@ -67,7 +68,7 @@ def edit_judgment(
     version stay, because they measure how the pair was judged.
     Raises UserError for a judgment that may not be changed or a wrong value, PermissionDenied as `submit_judgment`.
     """
-    lock_annotator(user, project)
+    membership = lock_annotator(user, project)
     judgment = editable_judgment(project, user, judgment_id)
     shown = judgment.shown
     verdict, before = read_verdict(project, shown, **said), Verdict.of(judgment)
@@ -86,7 +87,10 @@ def edit_judgment(
         setattr(judgment, column, value)
     judgment.version += 1
     judgment.changed_at = now or timezone.now()
-    judgment.guideline = current_guidelines(project)
+    # Who has changed guidelines still before them judged by those that they know.
+    unread = membership and standing_of(project, membership).state == GUIDELINES_CHANGED
+    known = unread and (membership.acknowledged or judgment.guideline)
+    judgment.guideline = known or current_guidelines(project)
     judgment.renderer = renderer
     # Not the whole row: an admin may just have given it a slot.
     judgment.save(update_fields=[*columns, "version", "changed_at", "guideline", "renderer"])

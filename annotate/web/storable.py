@@ -2,7 +2,6 @@
 
 from django.http import HttpRequest, HttpResponse, QueryDict
 
-
 FORMS = {"application/x-www-form-urlencoded", "multipart/form-data"}
 
 

@@ -200,7 +200,7 @@ def test_an_edit_is_a_new_version_and_the_earlier_one_is_kept(project, ada, admi
     judgment = submit_judgment(ada, reserve_next(project, ada).key, 1, helpful=1, note="hasty", flags=[0, 1])
     before = Verdict.of(judgment)
     first_guidelines = judgment.guideline
-    set_guidelines(project, admin, "# New")
+    set_guidelines(project, admin, "# New", minor=True)
     edited = edit_judgment(project, ada, judgment.pk, rating=4, note="on second thoughts", overall=[2, 6], renderer=9)
     assert (edited.pk, edited.rating, edited.winner, edited.helpful) == (judgment.pk, 4, judgment.right, None)
     assert (edited.version, edited.renderer, edited.guideline.text) == (2, 9, "# New\n")
@@ -210,6 +210,16 @@ def test_an_edit_is_a_new_version_and_the_earlier_one_is_kept(project, ada, admi
     assert kept.said == before.as_json()
     assert kept.said["rating"] == 1 and kept.said["flags"] == [0, 1] and kept.said["note"] == "hasty"
     assert [(row.place, row.overall, row.flags) for row in edited.assessments.all()] == [(0, 2, 0), (1, 6, 0)]
+
+
+def test_an_edit_before_new_guidelines_are_read_is_by_the_old_ones(project, ada, admin, pairs):
+    pairs(1)
+    old = submit_judgment(ada, reserve_next(project, ada).key, 1)
+    new = set_guidelines(project, admin, "# New")
+    edited = edit_judgment(project, ada, old.pk, rating=4)
+    assert edited.guideline == old.guideline != new
+    project.memberships.filter(user=ada).update(acknowledged=new)
+    assert edit_judgment(project, ada, old.pk, rating=1).guideline == new
 
 
 def test_an_edit_sent_twice_is_one_new_version(project, ada, pairs):
