@@ -137,9 +137,10 @@ def train(project, recipe: str, **models):
 
 
 def supervise(run) -> None:
+    from annotate.background.presence import worker_name
     from annotate.runs import claim, follow
 
-    follow.supervise(claim.claim(run.pk, claim.worker_name()))
+    follow.supervise(claim.claim(run.pk, worker_name()))
     run.refresh_from_db()
     if run.state != run.State.SUCCEEDED:
         raise SystemExit(f"{run.recipe} {run.state}: {run.error}\n{run.log_tail}")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from django.db.models import QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -74,6 +75,11 @@ def standing_of(project: Project, membership: Membership | None) -> Standing:
     if project.qualification_pass is not None and membership.qualified_at is None:
         return Standing(QUALIFYING, _QUALIFYING)
     return _OPEN
+
+
+def waiting_to_hear(project: Project) -> QuerySet[Membership]:
+    """Whom their answers have paused, and whom no admin has let go on yet."""
+    return project.memberships.filter(paused_at__isnull=False).exclude(pause_reason=Membership.Pause.ADMIN)
 
 
 def must_acknowledge(project: Project, membership: Membership) -> bool:

@@ -1,6 +1,7 @@
 """Small template helpers: icons, rendered Markdown, chat turns, and durations in words."""
 
 from django import template
+from django.template.defaultfilters import date
 from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -50,6 +51,12 @@ def markdown(text: str):
 def markdown_document(text: str):
     """Guidelines: lines of one paragraph flow together."""
     return rendering.render_markdown(text, document=True)
+
+
+@register.filter
+def moment(when, form: str):
+    """A point in time in `form`, said to be UTC; page.js makes it the reader's own time."""
+    return format_html('<time datetime="{}">{} UTC</time>', when.isoformat(), date(when, form)) if when else ""
 
 
 @register.filter

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from annotate import access
 from annotate.errors import UserError
 from annotate.labeling.progress import queue_states
+from annotate.labeling.standing import waiting_to_hear
 from annotate.models import Membership, Project
 from annotate.models.project import QueuePolicy
 from annotate.projects import create_project, update_project
@@ -45,9 +46,11 @@ def home(request: HttpRequest) -> HttpResponse:
 @project_view(RESEARCHER)
 def overview(request: HttpRequest, project: Project) -> HttpResponse:
     runs = project.runs.select_related("created_by", "model_made")[:5]
+    manages = ADMIN in request.roles
     return page(
-        request, "projects/overview.html", project, loop=loop_of(project, manages=ADMIN in request.roles), runs=runs
-    )
+        request, "projects/overview.html", project, loop=loop_of(project, manages=manages), runs=runs,
+        waiting=waiting_to_hear(project).count() if manages else 0,
+    )  # fmt: skip
 
 
 class ProjectForm(forms.Form):

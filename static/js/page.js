@@ -10,6 +10,20 @@
     if (event.detail.parameters.has?.("csrfmiddlewaretoken")) event.detail.parameters.set("csrfmiddlewaretoken", token);
   });
 
+  // Times come in UTC; the reader sees their own, and in the tooltip what was there.
+  const language = document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang;
+  const asOwn = (root) => {
+    for (const time of root.querySelectorAll("time")) {
+      if (!time.textContent.endsWith(" UTC")) continue;
+      const withYear = /\d{4}/.test(time.textContent);
+      const form = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false };
+      time.title = time.textContent;
+      time.textContent = new Date(time.dateTime).toLocaleString(language, withYear ? { ...form, year: "numeric" } : form);
+    }
+  };
+  asOwn(document);
+  document.addEventListener("htmx:load", (event) => asOwn(event.target.parentNode ?? document));
+
   // A menu is closed by Escape and by a click elsewhere.
   const openMenus = () => document.querySelectorAll("details.menu[open]");
   document.addEventListener("click", (event) => {

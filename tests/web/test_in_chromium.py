@@ -1,10 +1,12 @@
 """The labeling page in a real browser: keys, drafts, failures, a narrow screen, and the content security policy."""
 
+from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 import pytest
 
 from annotate.models import Judgment, Skip, User
+from annotate.projects import set_guidelines
 from tests.web.conftest import CHROMIUM
 
 pytestmark = [
@@ -208,3 +210,12 @@ def test_keys_are_those_that_the_person_chose(open_page, pairs):
     page.click("text=Save the keys")
     assert User.objects.get(username="annotator").keys["skip"] == "Enter"
     assert page.complaints == []
+
+
+def test_times_are_the_readers_own_and_the_tooltip_says_utc(open_page, project):
+    set_guidelines(project, User.objects.get(username="admin"), "# Others")
+    project.guideline_versions.update(created_at=datetime(2026, 1, 31, 20, 15, tzinfo=UTC))
+    page = open_page("admin", "/p/kind/guidelines/", timezone_id="Asia/Kolkata")
+    time = page.locator("time[title]").first
+    assert time.text_content() == "1 Feb 2026, 01:45"
+    assert time.get_attribute("title") == "31 January 2026, 20:15 UTC"

@@ -35,7 +35,7 @@ SAME = {
     "Kind answers · Prefloop", "Chat · Kind answers · Prefloop", "admin", "annotator", "researcher", "root", "one",
     "First text", "Second text", "My own rules", "A second version.", "English", "Deutsch", "简体中文", "0 s", "a note",
     "PPO", "GRPO", "Dr. GRPO", "DAPO", "CGPO", "RLOO", "REINFORCE", "A2C", "DPO", "0.0 h", "starter", "reward-1",
-    "secret-policy-one", "secret-policy-two", "No disk.",
+    "secret-policy-one", "secret-policy-two", "No disk.", ", root",
 }  # fmt: skip
 # Names of rows: ": Question 0".
 NAMED = re.compile(r"(: )?(Question|Row) \d+")

@@ -5,6 +5,7 @@ import re
 import pytest
 from django.utils import timezone
 
+from annotate.labeling.admission import pause_for
 from annotate.labeling.standing import standing
 from annotate.models import Adjudication, GoldQuestion, Judgment, Membership, Reservation, Slot, User
 from annotate.projects import update_project
@@ -40,7 +41,7 @@ def test_an_admin_pauses_and_lets_go_on(browser, project, annotator):
 def test_a_threshold_tells_the_admin(browser, project, annotator):
     Membership.objects.filter(user=annotator).update(paused_at="2026-01-01T00:00Z", pause_reason="hurry")
     page = text(browser("admin").get("/p/kind/people/"))
-    assert "annotator is paused since 1 Jan, 00:00: judged very fast." in page
+    assert "annotator is paused since 1 Jan, 00:00 UTC : judged very fast." in page
     update_project(project, User.objects.get(username="root"), qualification_pass=0.5)
     Membership.objects.filter(user=annotator).update(pause_reason="test")
     assert "0 questions of the test are new to them" in text(browser("admin").get("/p/kind/people/"))
@@ -134,3 +135,12 @@ def test_without_questions_the_test_says_so(browser, project, pairs):
     pairs(1)
     update_project(project, User.objects.get(username="root"), qualification_pass=1)
     assert "The test has no question for you yet" in text(browser("annotator").get("/p/kind/label/"))
+
+
+def test_the_overview_says_who_waits_for_an_admin(browser, project):
+    """The person was told that an admin knows; only who may lift a pause reads it."""
+    said = "1 person is paused and waits to hear from you."
+    member = project.memberships.get(user__username="annotator")
+    pause_for(member, Membership.Pause.GOLD, timezone.now())
+    assert said in browser("admin").get("/p/kind/").content.decode()
+    assert said not in browser("researcher").get("/p/kind/").content.decode()
