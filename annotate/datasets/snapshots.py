@@ -60,14 +60,13 @@ def create_snapshot(
     wish = {"votes": votes, "ties": ties, "edited": edited, "voters": voters}
     while True:
         dataset = _ask(project, kind, wish, user, note)
-        if (made := _make_here(dataset)) is not None:
-            return made
-        # A worker, or a request, is at it already.
-        while dataset.is_being_made:
+        while dataset is not None and dataset.is_being_made:
+            if (made := _make_here(dataset)) is not None:
+                return made
+            # A worker, or a request, is at it already; if it dies, its lease ends.
             time.sleep(WAIT_SECONDS)
-            if (dataset := Dataset.objects.select_related("same_as").filter(pk=dataset.pk).first()) is None:
-                break
-        else:
+            dataset = Dataset.objects.select_related("same_as").filter(pk=dataset.pk).first()
+        if dataset is not None:
             if not dataset.is_ready:
                 raise UserError(dataset.error)
             return dataset.same_as or dataset

@@ -180,6 +180,19 @@ def api(admin):
     return client
 
 
+def test_a_command_takes_over_from_a_worker_that_dies_meanwhile(judged, many, monkeypatch):
+    project = judged()
+    asked = request_snapshot(project, "preferences")
+    assert claims.claim(Dataset, asked.pk), "a worker is at it"
+
+    def dies(_seconds):
+        Dataset.objects.filter(pk=asked.pk).update(lease_until=timezone.now() - claims.LEASE)
+
+    monkeypatch.setattr(snapshots, "time", SimpleNamespace(sleep=dies))
+    made = create_snapshot(project, "preferences")
+    assert (made.pk, made.is_ready, made.attempt) == (asked.pk, True, 2)
+
+
 def test_rest_answers_202_and_where_to_look(api, judged, many):
     judged(2)
     answer = api.post("/api/projects/kind/datasets/", {"kind": "preferences"}, format="json")
