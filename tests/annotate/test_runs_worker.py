@@ -41,8 +41,8 @@ def test_a_killed_child_fails_its_run_and_the_worker_takes_the_next(installation
     hold = installation.holding(1)
     worker = installation.start_worker(steps=40, hold=hold)
     installation.wait_for("first step", lambda: installation.run(first)["step"] >= 1)
-    os.unlink(hold[1])
     os.killpg(installation.trainers(first)[0].pid, signal.SIGKILL)
+    os.unlink(hold[1])
     assert "killed (SIGKILL)" in installation.wait_for_state(first, "failed")["error"]
     assert not installation.sql("SELECT 1 FROM annotate_modelversion WHERE run_id = ?", first)
     installation.wait_for_state(second, "succeeded")
