@@ -17,7 +17,7 @@ from annotate.labeling.comparisons import NewResponse, add_prompts, add_rankings
 from annotate.labeling.queue import reserve_next
 from annotate.labeling.submit import submit_judgment
 from annotate.models import ChatReply, Dataset, Judgment, ModelVersion, Round, Run, RunEvent, User
-from annotate.projects import update_project
+from annotate.projects import set_guidelines, update_project
 from annotate.urls import urlpatterns
 from tests.web.conftest import CHROMIUM
 from tests.web.test_permissions import PAGES, address, rows  # noqa: F401
@@ -170,6 +170,18 @@ def test_pages_of_a_project(open_page, full, role):
 def test_an_empty_project(open_page, project):
     empty = ["project", "label", "label_history", "data", "datasets", "runs", "models", "rounds", "quality", "people"]
     complain(walk(open_page, "admin", [reverse(name, args=["kind"]) for name in empty]))
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_guidelines_to_be_read_before_the_next_pair(open_page, pairs, project, known):
+    """Of somebody who is new, and of somebody who knows the version before."""
+    pairs(1)
+    first = project.guideline_versions.get()
+    set_guidelines(project, User.objects.get(username="root"), "# Others\n\n## A part\n\nRead on.")
+    project.memberships.update(acknowledged=first if known else None)
+    page = open_page("annotator", "/p/kind/label/", **STILL)
+    assert page.locator(".held-up-card h1").inner_text() == ("The guidelines have changed" if known else "Guidelines")
+    complain({"/p/kind/label/": violations(page)})
 
 
 def test_what_opens_on_the_labeling_page(open_page, pairs):
